@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/base/io.h"
+
+#include <cassert>
+
+namespace uvmm {
+
+void Op::complete(i32 result, bool more) {
+  if (!more && group_) group_->unlink(*this);
+  on_complete(*this, result, more);
+}
+
+void TurnEndList::add(TurnEnd& hook) {
+  if (hook.queued) return;
+  hook.queued = true;
+  hook.next = nullptr;
+  *last_ = &hook;
+  last_ = &hook.next;
+}
+
+void TurnEndList::remove(TurnEnd& hook) {
+  if (!hook.queued) return;
+  hook.queued = false;
+  TurnEnd** link = &first_;
+  while (*link != &hook) link = &(*link)->next;
+  *link = hook.next;
+  if (last_ == &hook.next) last_ = link;
+}
+
+void TurnEndList::run() {
+  while (first_) {
+    TurnEnd& hook = *first_;
+    remove(hook);
+    hook.run(hook);
+  }
+}
+
+OpAwaiter::OpAwaiter(Io& door, Kind operation, const Fields& fields) : io(door) {
+  kind = operation;
+  fd = fields.fd;
+  address = fields.address;
+  count = static_cast<u32>(fields.count);
+  flags = fields.flags;
+  offset = fields.offset;
+  length = fields.length;
+}
+
+OpAwaiter Io::readv(int fd, std::span<const iovec> buffers, u64 offset) {
+  return {*this,
+          Op::Kind::kReadv,
+          {.fd = fd, .address = buffers.data(), .count = buffers.size(), .offset = offset}};
+}
+
+OpAwaiter Io::writev(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) {
+  return {
+      *this,
+      Op::Kind::kWritev,
+      {.fd = fd, .address = buffers.data(), .count = buffers.size(), .flags = rwf_flags, .offset = offset}};
+}
+
+OpAwaiter Io::read(int fd, std::span<u8> buffer, u64 offset) {
+  return {
+      *this, Op::Kind::kRead, {.fd = fd, .address = buffer.data(), .count = buffer.size(), .offset = offset}};
+}
+
+OpAwaiter Io::write(int fd, std::span<const u8> buffer, u64 offset) {
+  return {*this,
+          Op::Kind::kWrite,
+          {.fd = fd, .address = buffer.data(), .count = buffer.size(), .offset = offset}};
+}
+
+OpAwaiter Io::fdatasync(int fd) {
+  return {*this, Op::Kind::kFdatasync, {.fd = fd}};
+}
+
+OpAwaiter Io::fallocate(int fd, u32 mode, u64 offset, u64 length) {
+  return {*this, Op::Kind::kFallocate, {.fd = fd, .flags = mode, .offset = offset, .length = length}};
+}
+
+OpAwaiter Io::poll(int fd, u32 events) {
+  return {*this, Op::Kind::kPoll, {.fd = fd, .flags = events}};
+}
+
+OpAwaiter Io::accept(int fd, u32 flags) {
+  return {*this, Op::Kind::kAccept, {.fd = fd, .flags = flags}};
+}
+
+OpAwaiter Io::sleep(u64 nanoseconds) {
+  return {*this, Op::Kind::kTimeout, {.length = nanoseconds}};
+}
+
+OpAwaiter Io::yield() {
+  return {*this, Op::Kind::kNop, {}};
+}
+
+OpGroup::~OpGroup() {
+  assert(idle());
+}
+
+void OpGroup::submit(Op& op) {
+  assert(op.group_ == nullptr);
+  op.group_ = this;
+  op.previous_ = nullptr;
+  op.next_ = first_;
+  if (first_) first_->previous_ = &op;
+  first_ = &op;
+  inner_.submit(op);
+}
+
+void OpGroup::cancel_all() {
+  for (Op* op = first_; op; op = op->next_) inner_.cancel(*op);
+}
+
+void OpGroup::unlink(Op& op) {
+  (op.previous_ ? op.previous_->next_ : first_) = op.next_;
+  if (op.next_) op.next_->previous_ = op.previous_;
+  op.group_ = nullptr;
+  op.previous_ = op.next_ = nullptr;
+}
+
+}  // namespace uvmm

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// Io: the one door to the host. Op: one host operation as data. OpGroup: the operations of one device.
+//
+// All of it lives on one I/O thread. While an Op is in flight the kernel owns it and the buffers that it
+// names, so neither may move or go away: stopping is cancel, then wait.
+#pragma once
+
+#include <poll.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <coroutine>
+#include <span>
+
+#include "vmm/base/types.h"
+
+namespace uvmm {
+
+class OpGroup;
+
+// One operation. Its address identifies it until it completes, so it is neither copied nor moved. `result` is
+// what the system call would return: a count, or a negative errno value.
+struct Op {
+  enum class Kind : u8 {
+    kNop,    // completes in the next turn: a way to let others run
+    kReadv,  // fd, address = iovec array, count, offset, flags = RWF_*
+    kWritev,
+    kRead,  // fd, address = buffer, count = bytes, offset (kNoOffset for streams)
+    kWrite,
+    kFdatasync,      // fd
+    kFallocate,      // fd, flags = FALLOC_FL_*, offset, length
+    kPoll,           // fd, flags = POLLIN...; result = the events that are ready
+    kPollMultishot,  // likewise, completing again and again with more = true until cancelled
+    kAccept,         // fd, flags = SOCK_*; result = a new descriptor
+    kTimeout,        // length = nanoseconds from now; result = -ETIME
+  };
+  static constexpr u64 kNoOffset = ~u64{0};
+  using Completion = void (*)(Op&, i32 result, bool more);
+
+  Op() = default;
+  Op(const Op&) = delete;
+  Op& operator=(const Op&) = delete;
+
+  // For the implementations of Io: the operation has completed; with `more`, not for the last time.
+  void complete(i32 result, bool more = false);
+
+  Kind kind = Kind::kNop;
+  int fd = -1;
+  const void* address = nullptr;
+  u32 count = 0;
+  u32 flags = 0;
+  u64 offset = 0;
+  u64 length = 0;
+  std::array<i64, 2> timespec{};  // kTimeout's length as the ring wants it: seconds, nanoseconds
+  Completion on_complete = nullptr;
+
+ private:
+  friend OpGroup;
+  OpGroup* group_ = nullptr;
+  Op* previous_ = nullptr;
+  Op* next_ = nullptr;
+};
+
+// Work that is put off to the end of the I/O thread's turn, when every completion of it has been handled:
+// used rings are published and interrupts raised there, once a batch. Embedded in its owner; never owned by
+// the list.
+struct TurnEnd {
+  void (*run)(TurnEnd&) = nullptr;
+  TurnEnd* next = nullptr;
+  bool queued = false;
+};
+
+// The list of them, for implementations of Io.
+class TurnEndList {
+ public:
+  void add(TurnEnd& hook);
+  void remove(TurnEnd& hook);
+  // Runs all, in order, those that they add included.
+  void run();
+  bool empty() const { return first_ == nullptr; }
+
+ private:
+  TurnEnd* first_ = nullptr;
+  TurnEnd** last_ = &first_;
+};
+
+struct OpAwaiter;
+
+class Io {
+ public:
+  virtual ~Io() = default;
+
+  // Starts `op`. It always completes, later: never within this call.
+  virtual void submit(Op& op) = 0;
+  // Asks for `op`, which is in flight, to end early. It still completes: with -ECANCELED, or as if nothing
+  // was asked.
+  virtual void cancel(Op& op) = 0;
+  // Runs `hook` at the end of this turn; nothing if it is listed already.
+  virtual void at_turn_end(TurnEnd& hook) = 0;
+  virtual void forget(TurnEnd& hook) = 0;
+
+  // Each of these is awaited at once: `const i32 done = co_await io.readv(fd, buffers, offset);`
+  OpAwaiter readv(int fd, std::span<const iovec> buffers, u64 offset);
+  OpAwaiter writev(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags = 0);
+  OpAwaiter read(int fd, std::span<u8> buffer, u64 offset = Op::kNoOffset);
+  OpAwaiter write(int fd, std::span<const u8> buffer, u64 offset = Op::kNoOffset);
+  OpAwaiter fdatasync(int fd);
+  OpAwaiter fallocate(int fd, u32 mode, u64 offset, u64 length);
+  OpAwaiter poll(int fd, u32 events);
+  OpAwaiter accept(int fd, u32 flags);
+  OpAwaiter sleep(u64 nanoseconds);
+  OpAwaiter yield();  // lets everything else that is ready run first
+};
+
+// Waits for one Op that lives in the coroutine's frame. Trivially destructible, as g++ 12 wants of anything
+// within the operand of a co_await.
+struct OpAwaiter : Op {
+  struct Fields {
+    int fd = -1;
+    const void* address = nullptr;
+    u64 count = 0;
+    u32 flags = 0;
+    u64 offset = 0;
+    u64 length = 0;
+  };
+  OpAwaiter(Io& door, Kind operation, const Fields& fields);
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> coroutine) noexcept {
+    waiter = coroutine;
+    on_complete = [](Op& op, i32 done, bool) {
+      OpAwaiter& self = static_cast<OpAwaiter&>(op);
+      self.result = done;
+      self.waiter.resume();
+    };
+    io.submit(*this);
+  }
+  i32 await_resume() const noexcept { return result; }
+
+  Io& io;
+  std::coroutine_handle<> waiter;
+  i32 result = 0;
+};
+
+// An Io that passes everything on to another one and knows what is in flight, so that a device can be reset.
+class OpGroup final : public Io {
+ public:
+  explicit OpGroup(Io& inner) : inner_(inner) {}
+  OpGroup(const OpGroup&) = delete;
+  OpGroup& operator=(const OpGroup&) = delete;
+  ~OpGroup() override;  // asserts that nothing is in flight
+
+  void submit(Op& op) override;
+  void cancel(Op& op) override { inner_.cancel(op); }
+  void at_turn_end(TurnEnd& hook) override { inner_.at_turn_end(hook); }
+  void forget(TurnEnd& hook) override { inner_.forget(hook); }
+
+  void cancel_all();
+  bool idle() const { return first_ == nullptr; }
+
+ private:
+  friend Op;
+  void unlink(Op& op);
+
+  Io& inner_;
+  Op* first_ = nullptr;
+};
+
+}  // namespace uvmm

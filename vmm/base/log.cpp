@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/base/log.h"
+
+#include <ctime>
+
+namespace uvmm {
+namespace {
+
+constexpr u32 kGuestMessagesPerSecond = 5;
+
+i64 monotonic_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec;
+}
+
+}  // namespace
+
+void Log::emit(LogLevel level, std::string_view line) {
+  const std::lock_guard lock(mutex_);
+  sink_(level, line);
+}
+
+bool Log::admit_guest_message() {
+  const std::lock_guard lock(mutex_);
+  const i64 now = monotonic_seconds();
+  if (now != guest_window_start_s_) {
+    guest_window_start_s_ = now;
+    guest_messages_in_window_ = 0;
+    if (guest_messages_dropped_ > 0) {
+      sink_(LogLevel::kWarning,
+            fmt::format("{} more messages about the guest were dropped", guest_messages_dropped_));
+      guest_messages_dropped_ = 0;
+    }
+  }
+  if (guest_messages_in_window_ < kGuestMessagesPerSecond) {
+    ++guest_messages_in_window_;
+    return true;
+  }
+  ++guest_messages_dropped_;
+  return false;
+}
+
+}  // namespace uvmm

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Log: where a VM's messages go. One per VM; any thread; outlives everything that holds a reference to it.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <string_view>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include <uvmm/uvmm.hpp>
+
+#include "vmm/base/types.h"
+
+namespace uvmm {
+
+class Log {
+ public:
+  Log() = default;  // discards everything
+  Log(LogSink sink, LogLevel level) : sink_(std::move(sink)), level_(level) {}
+
+  template <typename... Args>
+  void error(fmt::format_string<Args...> format, Args&&... args) {
+    write(LogLevel::kError, format, args...);
+  }
+  template <typename... Args>
+  void warning(fmt::format_string<Args...> format, Args&&... args) {
+    write(LogLevel::kWarning, format, args...);
+  }
+  template <typename... Args>
+  void info(fmt::format_string<Args...> format, Args&&... args) {
+    write(LogLevel::kInfo, format, args...);
+  }
+  template <typename... Args>
+  void debug(fmt::format_string<Args...> format, Args&&... args) {
+    write(LogLevel::kDebug, format, args...);
+  }
+
+  // A complaint about the guest, which can make as many as it likes: the first few of a second are written,
+  // the rest only counted and summed up in one line later.
+  template <typename... Args>
+  void guest(fmt::format_string<Args...> format, Args&&... args) {
+    if (sink_ && admit_guest_message()) write(LogLevel::kWarning, format, args...);
+  }
+
+  bool enabled(LogLevel level) const { return sink_ && level <= level_.load(std::memory_order_relaxed); }
+
+ private:
+  template <typename... Args>
+  void write(LogLevel level, fmt::format_string<Args...> format, Args&... args) {
+    if (enabled(level)) emit(level, fmt::format(format, args...));
+  }
+  void emit(LogLevel level, std::string_view line);
+  bool admit_guest_message();
+
+  LogSink sink_;
+  std::atomic<LogLevel> level_ = LogLevel::kWarning;
+  std::mutex mutex_;
+  i64 guest_window_start_s_ = 0;
+  u32 guest_messages_in_window_ = 0;
+  u64 guest_messages_dropped_ = 0;
+};
+
+}  // namespace uvmm

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/base/uring.h"
+
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cassert>
+
+namespace uvmm {
+namespace {
+
+static_assert(sizeof(__kernel_timespec) == sizeof(Op::timespec));
+
+constexpr u64 kNanosecondsPerSecond = 1'000'000'000;
+
+void prepare(io_uring_sqe* sqe, Op& op) {
+  switch (op.kind) {
+    case Op::Kind::kNop:
+      io_uring_prep_nop(sqe);
+      break;
+    case Op::Kind::kReadv:
+      io_uring_prep_readv2(sqe, op.fd, static_cast<const iovec*>(op.address), op.count, op.offset,
+                           int(op.flags));
+      break;
+    case Op::Kind::kWritev:
+      io_uring_prep_writev2(sqe, op.fd, static_cast<const iovec*>(op.address), op.count, op.offset,
+                            int(op.flags));
+      break;
+    case Op::Kind::kRead:
+      io_uring_prep_read(sqe, op.fd, const_cast<void*>(op.address), op.count, op.offset);
+      break;
+    case Op::Kind::kWrite:
+      io_uring_prep_write(sqe, op.fd, op.address, op.count, op.offset);
+      break;
+    case Op::Kind::kFdatasync:
+      io_uring_prep_fsync(sqe, op.fd, IORING_FSYNC_DATASYNC);
+      break;
+    case Op::Kind::kFallocate:
+      // Written out, because liburing 2.3 declares offset and length as off_t.
+      io_uring_prep_rw(IORING_OP_FALLOCATE, sqe, op.fd, nullptr, op.flags, op.offset);
+      sqe->addr = op.length;
+      break;
+    case Op::Kind::kPoll:
+      io_uring_prep_poll_add(sqe, op.fd, op.flags);
+      break;
+    case Op::Kind::kPollMultishot:
+      io_uring_prep_poll_multishot(sqe, op.fd, op.flags);
+      break;
+    case Op::Kind::kAccept:
+      io_uring_prep_accept(sqe, op.fd, nullptr, nullptr, int(op.flags));
+      break;
+    case Op::Kind::kTimeout:
+      op.timespec = {static_cast<i64>(op.length / kNanosecondsPerSecond),
+                     static_cast<i64>(op.length % kNanosecondsPerSecond)};
+      io_uring_prep_timeout(sqe, reinterpret_cast<__kernel_timespec*>(op.timespec.data()), 0, 0);
+      break;
+  }
+  io_uring_sqe_set_data(sqe, &op);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Uring>> Uring::create(u32 entries) {
+  std::unique_ptr<Uring> uring(new Uring);
+  UVMM_CHECK(uring->initialise(entries));
+  return uring;
+}
+
+Result<void> Uring::initialise(u32 entries) {
+  // The thread that enables the ring becomes its single issuer: that is the one that calls run(), not this
+  // one. Tried rather than probed for, since a probe costs tens of milliseconds; kernels before 6.1 answer
+  // EINVAL.
+  int error = io_uring_queue_init(
+      entries, &ring_, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED);
+  if (error == -EINVAL) error = io_uring_queue_init(entries, &ring_, IORING_SETUP_R_DISABLED);
+  if (error < 0) {
+    const bool forbidden = error == -EPERM || error == -ENOSYS;
+    return with_hint(
+        fail(ErrorKind::kUnavailable, "cannot set up io_uring: {}", error_text(-error)),
+        forbidden ? "allow it with `sysctl kernel.io_uring_disabled=0`, and in the container's seccomp "
+                    "profile"
+                  : "raise the limit on locked memory (ulimit -l)");
+  }
+  ring_exists_ = true;
+
+  wake_fd_ = Fd(::eventfd(0, EFD_CLOEXEC));
+  if (!wake_fd_) return fail(ErrorKind::kHost, "cannot create an eventfd: {}", error_text(errno));
+  return {};
+}
+
+Uring::~Uring() {
+  assert(turn_ends_.empty());
+  if (ring_exists_) io_uring_queue_exit(&ring_);
+}
+
+io_uring_sqe* Uring::next_sqe() {
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  while (!sqe) {  // the submission queue is full: hand it over and go on
+    ++enters_;
+    io_uring_submit(&ring_);
+    sqe = io_uring_get_sqe(&ring_);
+  }
+  return sqe;
+}
+
+void Uring::submit(Op& op) {
+  prepare(next_sqe(), op);
+  ++in_flight_;
+}
+
+void Uring::cancel(Op& op) {
+  io_uring_sqe* const sqe = next_sqe();
+  io_uring_prep_cancel(sqe, &op, 0);
+  io_uring_sqe_set_data(sqe, nullptr);  // nobody waits for the cancellation itself
+  ++in_flight_;
+}
+
+void Uring::run() {
+  if (!enabled_) {
+    // Everything is enabled on the thread that will submit. It can only fail for a ring that is enabled
+    // already. liburing 2.3 declares io_uring_enable_rings() and does not export it.
+    ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+    enabled_ = true;
+    wake_op_.uring = this;
+    wake_op_.kind = Op::Kind::kPollMultishot;
+    wake_op_.fd = wake_fd_.get();
+    wake_op_.flags = POLLIN;
+    wake_op_.on_complete = [](Op& op, i32 result, bool more) {
+      Uring& self = *static_cast<WakeOp&>(op).uring;
+      self.run_calls();
+      if (!more && result != -ECANCELED) self.submit(op);
+    };
+    submit(wake_op_);
+  }
+  turn_ends_.run();
+  while (!stopping_.load(std::memory_order_acquire)) turn();
+}
+
+void Uring::drain() {
+  if (!enabled_) return;
+  cancel(wake_op_);
+  while (in_flight_ > 0) turn();
+}
+
+void Uring::turn() {
+  ++enters_;
+  io_uring_submit_and_wait(&ring_, 1);
+
+  // Taken in batches, so that the kernel has its slots back before any coroutine runs.
+  struct Completion {
+    Op* op;
+    i32 result;
+    bool more;
+  };
+  std::array<Completion, 64> batch;
+  for (;;) {
+    u32 taken = 0;
+    unsigned head;
+    io_uring_cqe* cqe;
+    io_uring_for_each_cqe(&ring_, head, cqe) {
+      batch[taken++] = {static_cast<Op*>(io_uring_cqe_get_data(cqe)), cqe->res,
+                        (cqe->flags & IORING_CQE_F_MORE) != 0};
+      if (taken == batch.size()) break;
+    }
+    if (taken == 0) break;
+    io_uring_cq_advance(&ring_, taken);
+    for (u32 i = 0; i < taken; ++i) {
+      if (!batch[i].more) --in_flight_;
+      if (batch[i].op) batch[i].op->complete(batch[i].result, batch[i].more);
+    }
+  }
+  turn_ends_.run();
+}
+
+void Uring::stop() {
+  stopping_.store(true, std::memory_order_release);
+  wake();
+}
+
+void Uring::wake() const {
+  // Cannot fail: the counter would have to reach 2^64 - 1.
+  ::eventfd_write(wake_fd_.get(), 1);
+}
+
+bool Uring::enqueue(Call& call) {
+  {
+    const std::lock_guard lock(calls_mutex_);
+    if (closed_) return false;
+    *last_call_ = &call;
+    last_call_ = &call.next;
+  }
+  wake();
+  return true;
+}
+
+void Uring::run_calls() {
+  Call* call;
+  {
+    const std::lock_guard lock(calls_mutex_);
+    call = first_call_;
+    first_call_ = nullptr;
+    last_call_ = &first_call_;
+  }
+  while (call) {
+    Call* const next = call->next;  // its owner may return, and the call be gone, once it is notified
+    call->run(*call);
+    call->state.store(Call::kDone);
+    call->state.notify_one();
+    call = next;
+  }
+}
+
+void Uring::close() {
+  const std::lock_guard lock(calls_mutex_);
+  closed_ = true;
+  while (first_call_) {
+    Call* const call = first_call_;
+    first_call_ = call->next;
+    call->state.store(Call::kRefused);
+    call->state.notify_one();
+  }
+  last_call_ = &first_call_;
+}
+
+}  // namespace uvmm

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Uring: the real door to the host, an io_uring and the loop that turns it.
+//
+// create() on any thread; run() and everything of Io on one thread, the I/O thread; call() and stop() on any
+// other.
+#pragma once
+
+#include <liburing.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+#include "vmm/base/fd.h"
+#include "vmm/base/io.h"
+#include "vmm/base/result.h"
+
+namespace uvmm {
+
+class Uring final : public Io {
+ public:
+  static Result<std::unique_ptr<Uring>> create(u32 entries = 256);
+  Uring(const Uring&) = delete;
+  Uring& operator=(const Uring&) = delete;
+  ~Uring() override;
+
+  void submit(Op& op) override;
+  void cancel(Op& op) override;
+  void at_turn_end(TurnEnd& hook) override { turn_ends_.add(hook); }
+  void forget(TurnEnd& hook) override { turn_ends_.remove(hook); }
+
+  // Turns until stop(). A turn: submit what has gathered and wait for completions in one system call, take
+  // all of them, run their coroutines, run what was put off to the turn's end.
+  void run();
+  // Turns until nothing is in flight any more. For the end, after everything was cancelled.
+  void drain();
+  void stop();
+
+  // Runs `function` on the I/O thread and waits until it is done. False, and not run, once close() was
+  // called.
+  template <typename Function>
+  bool call(Function&& function);
+  // Refuses all calls from now on, those that wait included.
+  void close();
+
+  u64 enters() const { return enters_; }
+
+ private:
+  struct Call {
+    void (*run)(Call&);
+    Call* next = nullptr;
+    enum State : u32 { kWaiting, kDone, kRefused };
+    std::atomic<u32> state = kWaiting;
+  };
+
+  struct WakeOp : Op {
+    Uring* uring = nullptr;
+  };
+
+  Uring() = default;
+  Result<void> initialise(u32 entries);
+  io_uring_sqe* next_sqe();
+  void turn();
+  bool enqueue(Call& call);
+  void run_calls();
+  void wake() const;
+
+  io_uring ring_{};
+  bool ring_exists_ = false;
+  bool enabled_ = false;
+  u32 in_flight_ = 0;
+  u64 enters_ = 0;
+  TurnEndList turn_ends_;
+
+  Fd wake_fd_;  // an eventfd that is polled and never read: each write is one completion
+  WakeOp wake_op_;
+  std::atomic<bool> stopping_ = false;
+  std::mutex calls_mutex_;
+  Call* first_call_ = nullptr;
+  Call** last_call_ = &first_call_;
+  bool closed_ = false;
+};
+
+template <typename Function>
+bool Uring::call(Function&& function) {
+  struct Bound : Call {
+    Function& function;
+    explicit Bound(Function& f)
+        : Call{[](Call& call) { static_cast<Bound&>(call).function(); }}, function(f) {}
+  } bound(function);
+  if (!enqueue(bound)) return false;
+  bound.state.wait(Call::kWaiting);
+  return bound.state.load() == Call::kDone;
+}
+
+}  // namespace uvmm

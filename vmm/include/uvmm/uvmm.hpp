@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// libuvmm: a virtual machine as an object. Fill in a Config, create a Vm from it, run it.
+//
+// Many VMs may live in one process. The library never exits the process, installs no signal handler, and
+// touches no terminal or standard stream that it was not given.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <uvmm/error.hpp>
+
+namespace uvmm {
+
+enum class LogLevel : std::uint8_t { kError, kWarning, kInfo, kDebug };
+
+struct MemoryConfig {
+  std::uint64_t bytes = std::uint64_t{512} << 20;
+  bool hugepages = false;  // from the reserved pool (hugetlbfs, 2 MiB) rather than transparent huge pages
+  bool prefault = false;   // populate before the guest starts
+  bool mergeable = false;  // offer to kernel same-page merging
+  bool shared = false;     // a memfd that other processes could map, rather than anonymous private memory
+};
+
+// A virtio block device. Always a raw image or block device; never guessed from content.
+struct DiskConfig {
+  std::string path;
+  std::optional<bool> read_only;  // unset: by itself on erofs and squashfs images
+  bool root = false;              // the kernel command line names this disk as root=
+  std::string serial;             // up to 20 bytes (virtio 1.2, 5.2.6: VIRTIO_BLK_T_GET_ID); empty: derived
+  bool direct = false;            // O_DIRECT
+  std::uint16_t queues = 0;       // 0: one per vCPU, four at most
+  bool lock = true;               // an OFD lock: shared when read-only, else exclusive
+};
+
+struct ConsoleConfig {
+  enum class Kind : std::uint8_t {
+    kOff,
+    kStreams,  // two descriptors that the caller lends: a terminal, pipes, files
+    kFile,     // output appended to `path`; no input
+    kUnix,     // a listening Unix socket at `path`, mode 0600; one client at a time, others wait
+  };
+  Kind kind = Kind::kOff;
+  int input_fd = -1;    // kStreams: -1 for none. Borrowed: must outlive the Vm.
+  int output_fd = -1;   // kStreams: likewise
+  bool escape = false;  // kStreams: Ctrl-a x ends the VM, Ctrl-a a sends Ctrl-a
+  std::string path;
+};
+
+struct Config {
+  std::string name;                  // for messages; empty: "uvmm"
+  std::string kernel;                // bzImage or vmlinux ELF, x86-64
+  std::vector<std::string> initrds;  // concatenated in this order
+  std::string cmdline;               // appended to the default, so that it wins
+  bool default_cmdline = true;
+  bool kernel_cache = true;  // keep unpacked kernels under the user's cache directory
+  std::uint32_t cpus = 1;
+  MemoryConfig memory;
+  std::vector<DiskConfig> disks;  // in the guest's probe order
+  bool rng = true;
+  ConsoleConfig console;
+  bool earlycon = false;  // a transmit-only debug port on `log` before virtio-console is up
+};
+
+// How a VM came to its end.
+enum class End : std::uint8_t {
+  kPowerOff,
+  kReboot,  // the guest asked for a reset
+  kPanic,   // the guest's kernel said that it panicked, then reset
+  kTripleFault,
+  kInternalError,  // KVM could not go on; `detail` has registers and instruction bytes
+  kStopped,        // Vm::stop() or the console's escape
+};
+
+struct Outcome {
+  End end = End::kStopped;
+  std::string detail;  // one line or more for a person; may be empty
+};
+
+// VM exits to user space, by reason. They are what a boot costs on any machine.
+struct ExitCounts {
+  std::uint64_t io_in = 0, io_out = 0, mmio_read = 0, mmio_write = 0, other = 0;
+};
+
+// Where log lines go. Called from any thread of the Vm, never concurrently with itself for one Vm.
+using LogSink = std::function<void(LogLevel, std::string_view line)>;
+
+struct Callbacks {
+  LogSink log;  // empty: nothing is logged
+  LogLevel log_level = LogLevel::kWarning;
+  std::function<void()> before_first_run;  // on the thread that runs the VM, just before vCPU 0 starts
+};
+
+class Machine;
+
+// One virtual machine. create() opens and checks everything, run() lends the calling thread to the VM's I/O
+// until its end. create, run and the destructor belong to one thread at a time; stop() and resize_console()
+// may be called from any thread while the Vm exists.
+class Vm {
+ public:
+  // Checks the whole configuration before anything is opened or created. Nothing is left behind on failure.
+  static Result<Vm> create(Config config, Callbacks callbacks = {});
+
+  Vm(Vm&&) noexcept;
+  Vm& operator=(Vm&&) noexcept;
+  ~Vm();
+
+  // Runs the VM to its end. Once only.
+  Outcome run();
+
+  // Ends the VM as soon as its vCPUs have left the guest; run() returns End::kStopped.
+  void stop();
+
+  // Tells the guest the console's size in characters (virtio 1.2, 5.3.4: VIRTIO_CONSOLE_F_SIZE).
+  void resize_console(std::uint16_t columns, std::uint16_t rows);
+
+  // The kernel command line as the guest gets it.
+  std::string_view cmdline() const;
+
+  ExitCounts exits() const;
+
+ private:
+  explicit Vm(std::unique_ptr<Machine> machine);
+  std::unique_ptr<Machine> machine_;
+};
+
+// Checks `config` on its own, without opening or starting anything that create() would leave behind.
+Result<void> check(const Config& config);
+
+}  // namespace uvmm
