@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared by the scripts here and by tests/: messages, packages, the cache, kernel modules. To be sourced.
+# Standard output belongs to results; everything else goes to standard error.
+
+set -euo pipefail
+shopt -s inherit_errexit
+export PATH="$PATH:/usr/sbin:/sbin"
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+guest_images=$repository/guest-images
+guest_cache=${UVMM_GUEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/uvmm-guest-images}
+
+# What building uvmm needs, as need_packages takes it.
+build_packages=(
+  g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config iasl:acpica-tools
+  /usr/include/liburing.h:liburing-dev /usr/include/fmt/core.h:libfmt-dev /usr/include/CLI/CLI.hpp:libcli11-dev
+  /usr/include/toml++/toml.h:libtomlplusplus-dev /usr/include/nlohmann/json.hpp:nlohmann-json3-dev
+  /usr/include/zlib.h:zlib1g-dev /usr/include/lzma.h:liblzma-dev /usr/include/zstd.h:libzstd-dev
+  /usr/include/lz4frame.h:liblz4-dev /usr/include/bzlib.h:libbz2-dev /usr/include/lzo/lzo1x.h:liblzo2-dev
+  /usr/include/seccomp.h:libseccomp-dev
+)
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# --- packages
+
+as_root() {
+  if ((EUID == 0)); then "$@"; else sudo -n "$@" || die "this needs root: $*"; fi
+}
+
+apt_quietly() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 -o APT::Sandbox::User=root "$@" >&2
+}
+
+# need_packages COMMAND-OR-FILE:PACKAGE...: installs the packages whose command or file is missing.
+need_packages() {
+  local item missing=()
+  for item; do
+    case $item in
+      /*) [[ -e ${item%:*} ]] || missing+=("${item##*:}") ;;
+      *) command -v "${item%:*}" >/dev/null || missing+=("${item##*:}") ;;
+    esac
+  done
+  ((${#missing[@]})) || return 0
+  say "installing ${missing[*]}"
+  local log
+  log=$(mktemp)
+  # The lists of packages may be absent or old: fetch them only if what is there does not do.
+  if ! apt_quietly install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 &&
+     ! { apt_quietly update && apt_quietly install -y --no-install-recommends "${missing[@]}"; } >>"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    die "cannot install ${missing[*]}"
+  fi
+  rm -f "$log"
+}
+
+# debian_package REGEX DIRECTORY: unpacks the newest package whose name matches; nothing is installed.
+debian_package() {
+  local name
+  name=$(newest_package "$1")
+  if [[ -z $name ]]; then
+    apt_quietly update
+    name=$(newest_package "$1")
+  fi
+  [[ -n $name ]] || die "apt knows no package $1"
+  say "downloading $name"
+  mkdir -p "$2"
+  (
+    cd "$2"
+    apt_quietly download "$name" 2>/dev/null || { apt_quietly update; apt_quietly download "$name"; }
+    dpkg -x ./*.deb .
+    rm ./*.deb
+  )
+}
+
+newest_package() {
+  apt-cache search --names-only "^$1\$" | cut -d' ' -f1 | LC_ALL=C sort -V | tail -n 1
+}
+
+# --- the cache
+
+# cached NAME KEY BUILDER [ARG...]: prints the path of the artefact that BUILDER ARG... PATH makes, making it if no
+# earlier run with the same KEY has. KEY is text or the names of files, one a line: whatever the artefact depends on.
+# It appears under its name only when it is whole, and only one process makes it.
+cached() {
+  local name=$1 path
+  path=$guest_cache/$name-$(digest "$2")
+  shift 2
+  if [[ ! -e $path ]]; then
+    mkdir -p "$guest_cache"
+    (
+      exec {lock}>"$guest_cache/.$name.lock"
+      flock "$lock"
+      [[ ! -e $path ]] || exit 0
+      work=$(mktemp -d "$guest_cache/.$name.XXXXXX")
+      trap 'rm -rf "$work"' EXIT
+      "$@" "$work/made" >&2
+      mv -T "$work/made" "$path"
+      # Artefacts of older scripts go when nobody has used them for a month.
+        find "$guest_cache" -mindepth 1 -maxdepth 1 \( -name "$name-*" -o -name ".$name.??????" \) -mtime +30 -exec rm -rf {} +
+    )
+  fi
+  touch -c "$path"
+  printf '%s\n' "$path"
+}
+
+digest() {
+  local line
+  while IFS= read -r line; do
+    if [[ -f $line ]]; then sha256sum <"$line"; else printf '%s\n' "$line"; fi
+  done <<<"$1" | sha256sum | cut -c1-16
+}
+
+# --- programs for initial file systems
+
+# busybox: prints the path of a static busybox.
+busybox() {
+  local tree
+  tree=$(cached busybox busybox-static debian_package busybox-static)
+  echo "$tree/bin/busybox"
+}
+
+# copy_program PROGRAM ROOT: copies a program of this machine and the libraries it needs to the same paths under ROOT.
+copy_program() {
+  local program file
+  program=$(command -v "$1") || die "no such program: $1"
+  while read -r file; do
+    mkdir -p "$2${file%/*}"
+    cp -L "$file" "$2$file"
+  done < <(program_files "$program")
+}
+
+# program_files PROGRAM: the program's path and those of the libraries that ldd names.
+program_files() {
+  echo "$1"
+  { ldd "$1" 2>/dev/null || true; } | grep -o '/[^ ]*' || true
+}
+
+# --- kernel modules
+
+# copy_modules KERNELDIR ROOT MODULE...: copies modules, uncompressed, with those they depend on to ROOT/modules and prints
+# their file names in the order to load them. A module that is built in, or that this kernel lacks, is left out.
+copy_modules() {
+  local kernel=$1 root=$2 module file name
+  local -A seen=()
+  shift 2
+  mkdir -p "$root/modules"
+  for module; do
+    while read -r file; do
+      name=${file##*/}
+      name=${name%%.ko*}.ko
+      [[ -z ${seen[$name]:-} ]] || continue
+      seen[$name]=1
+      case $file in
+        *.xz) xz -dc "$file" >"$root/modules/$name" ;;
+        *) cp "$file" "$root/modules/$name" ;;
+      esac
+      echo "$name"
+    done < <(modprobe -S "$(kernel_release "$kernel")" -d "$kernel" --show-depends "$module" 2>/dev/null |
+             sed -n 's/^insmod \([^ ]*\).*/\1/p')
+  done
+}
+
+kernel_release() { ls "$1/lib/modules"; }
+
+# pack_initrd ROOT FILE: an initrd of the files under ROOT. Not compressed: it is read from a page cache, and unpacking
+# takes the guest longer than reading.
+pack_initrd() {
+  (cd "$1" && find . -mindepth 1 -print0 | LC_ALL=C sort -z | cpio --null --create --format=newc --owner=0:0 --quiet) >"$2"
+}
