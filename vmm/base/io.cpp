@@ -69,6 +69,12 @@ OpAwaiter Io::write(int fd, std::span<const u8> buffer, u64 offset) {
           {.fd = fd, .address = buffer.data(), .count = buffer.size(), .offset = offset}};
 }
 
+OpAwaiter Io::send(int fd, std::span<const u8> buffer, u32 msg_flags) {
+  return {*this,
+          Op::Kind::kSend,
+          {.fd = fd, .address = buffer.data(), .count = buffer.size(), .flags = msg_flags}};
+}
+
 OpAwaiter Io::fdatasync(int fd) {
   return {*this, Op::Kind::kFdatasync, {.fd = fd}};
 }

@@ -27,6 +27,7 @@ struct Op {
     kWritev,
     kRead,  // fd, address = buffer, count = bytes, offset (kNoOffset for streams)
     kWrite,
+    kSend,           // a socket: fd, address = buffer, count = bytes, flags = MSG_*
     kFdatasync,      // fd
     kFallocate,      // fd, flags = FALLOC_FL_*, offset, length
     kPoll,           // fd, flags = POLLIN...; result = the events that are ready
@@ -104,6 +105,7 @@ class Io {
   OpAwaiter writev(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags = 0);
   OpAwaiter read(int fd, std::span<u8> buffer, u64 offset = Op::kNoOffset);
   OpAwaiter write(int fd, std::span<const u8> buffer, u64 offset = Op::kNoOffset);
+  OpAwaiter send(int fd, std::span<const u8> buffer, u32 msg_flags);
   OpAwaiter fdatasync(int fd);
   OpAwaiter fallocate(int fd, u32 mode, u64 offset, u64 length);
   OpAwaiter poll(int fd, u32 events);

@@ -34,6 +34,9 @@ void prepare(io_uring_sqe* sqe, Op& op) {
     case Op::Kind::kWrite:
       io_uring_prep_write(sqe, op.fd, op.address, op.count, op.offset);
       break;
+    case Op::Kind::kSend:
+      io_uring_prep_send(sqe, op.fd, op.address, op.count, int(op.flags));
+      break;
     case Op::Kind::kFdatasync:
       io_uring_prep_fsync(sqe, op.fd, IORING_FSYNC_DATASYNC);
       break;
