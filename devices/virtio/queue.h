@@ -4,6 +4,7 @@
 
 #include <coroutine>
 #include <optional>
+#include <utility>
 
 #include "devices/virtio/virtqueue.h"
 #include "vmm/base/io.h"
@@ -28,19 +29,20 @@ class BrokenQueueListener {
   ~BrokenQueueListener() = default;
 };
 
-class Queue {
+class Queue final : private Virtqueue::ReturnListener {
  public:
+  // What it asks of `io` is a turn's end, and a turn off when it must let others run.
   Queue(Io& io, const GuestMemory& memory, const Virtqueue::Layout& layout, u64 features,
         Interrupt& interrupt, BrokenQueueListener& listener);
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
-  ~Queue();
+  ~Queue();  // stopped, and what it asked of `io` has ended
 
   struct NextAwaiter {
     Queue& queue;
-    bool await_ready() const;
-    bool await_suspend(std::coroutine_handle<> waiting) const;
-    std::optional<DescriptorChain> await_resume() const;
+    bool await_ready() const { return queue.find_next(); }
+    void await_suspend(std::coroutine_handle<> waiting) const { queue.suspend(waiting); }
+    std::optional<DescriptorChain> await_resume() const { return queue.take_next(); }
   };
   // The next request, when there is one; nothing once the queue has been stopped or is broken. One waiter at
   // a time.
@@ -56,21 +58,47 @@ class Queue {
   // The driver has rung the doorbell.
   void notify();
 
-  // next() yields nothing from now on; its waiter is resumed. For reset.
+  // next() yields nothing from now on; its waiter is resumed. For reset. Requests that end afterwards are
+  // still published.
   void stop();
   bool stopped() const { return stopped_; }
 
   // The device found a request it cannot even answer (a missing status byte, say): the queue is broken from
-  // here on.
+  // here on. A coroutine that waits in next() is left waiting until stop().
   void mark_broken();
 
   u16 size() const { return ring_.size(); }
   u16 chains_out() const { return ring_.chains_out(); }
 
  private:
-  // (implementation's state)
+  struct YieldOp : Op {
+    Queue* queue = nullptr;
+  };
+  struct EndOfTurn : TurnEnd {
+    Queue* queue = nullptr;
+  };
+
+  bool find_next();
+  void suspend(std::coroutine_handle<> waiting);
+  void resume_waiter();
+  std::optional<DescriptorChain> take_next();
+  std::optional<DescriptorChain> pop();
+  void chain_returned() override { io_.at_turn_end(end_of_turn_); }
+  void turn_ended();
+  void report_if_broken();
+
+  Io& io_;
+  Interrupt& interrupt_;
+  BrokenQueueListener& listener_;
   Virtqueue ring_;
+  std::optional<DescriptorChain> next_;  // found for a next() that is about to return
+  std::coroutine_handle<> waiter_;
+  u16 taken_in_turn_ = 0;
   bool stopped_ = false;
+  bool yielding_ = false;
+  bool reported_ = false;
+  YieldOp yield_op_;
+  EndOfTurn end_of_turn_;
 };
 
 }  // namespace uvmm

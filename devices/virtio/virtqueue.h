@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "devices/virtio/segments.h"
+#include "devices/virtio/spec.h"
 #include "vmm/base/guest_memory.h"
 #include "vmm/base/types.h"
 
@@ -37,7 +38,11 @@ class DescriptorChain {
 
  private:
   friend Virtqueue;
-  struct Storage;  // its buffers' list, recycled by the queue
+  struct Storage {  // its buffers' list, recycled by the queue
+    std::vector<iovec> pieces;
+    u32 readable_pieces = 0;  // the first ones
+    Storage* next_free = nullptr;
+  };
   DescriptorChain(Virtqueue& queue, u16 head, Storage* storage);
 
   Virtqueue* queue_;
@@ -47,6 +52,15 @@ class DescriptorChain {
 
 class Virtqueue {
  public:
+  // Told whenever a chain has been returned and an entry of the used ring waits for publish().
+  class ReturnListener {
+   public:
+    virtual void chain_returned() = 0;
+
+   protected:
+    ~ReturnListener() = default;
+  };
+
   // As the driver programmed them (4.1.4.3).
   struct Layout {
     u16 size = 0;
@@ -59,7 +73,8 @@ class Virtqueue {
   static bool valid(const GuestMemory& memory, const Layout& layout, u16 max_size);
 
   // `layout` is valid(). `features` are those negotiated; the ring looks at EVENT_IDX and INDIRECT_DESC.
-  Virtqueue(const GuestMemory& memory, const Layout& layout, u64 features);
+  Virtqueue(const GuestMemory& memory, const Layout& layout, u64 features,
+            ReturnListener* listener = nullptr);
   Virtqueue(const Virtqueue&) = delete;
   Virtqueue& operator=(const Virtqueue&) = delete;
   ~Virtqueue();  // no chain of it is out any more
@@ -85,17 +100,40 @@ class Virtqueue {
 
  private:
   friend DescriptorChain;
-  // (implementation's state and helpers)
+  struct Table;
+
+  bool find_available();
+  bool collect(u16 head, DescriptorChain::Storage& storage);
+  bool enter_indirect_table(const vring_desc& descriptor, Table& table) const;
+  void add_buffer(const vring_desc& descriptor, DescriptorChain::Storage& storage) const;
+  DescriptorChain::Storage* take_storage();
+  void recycle(DescriptorChain::Storage* storage);
   void return_chain(u16 head, u32 written, DescriptorChain::Storage* storage);
 
+  // The fields that both sides use. Aligned, because valid() wants it of the layout.
+  u8* available(u64 offset) const { return driver_area_ + offset; }
+  u8* used(u64 offset) const { return device_area_ + offset; }
+
   const GuestMemory& memory_;
-  Layout layout_;
-  u64 features_;
+  const Layout layout_;
+  ReturnListener* const listener_;
+  const bool event_index_;
+  const bool indirect_;
+  const u8* descriptors_;  // the ring's three parts, where they are mapped
+  u8* driver_area_;
+  u8* device_area_;
+
   bool broken_ = false;
+  bool notifications_enabled_ = true;  // without EVENT_IDX: what the used ring's flags say
   u16 chains_out_ = 0;
   u16 available_index_ = 0;  // the next entry of the available ring to take
+  u16 available_end_ = 0;    // the driver's index, as last read
   u16 used_index_ = 0;       // the next entry of the used ring to write
   u16 published_index_ = 0;  // what the driver has been shown
+
+  std::vector<bool> in_flight_;                                      // by head
+  std::vector<std::unique_ptr<DescriptorChain::Storage>> storages_;  // all there are: at most size()
+  DescriptorChain::Storage* free_storage_ = nullptr;
 };
 
 }  // namespace uvmm

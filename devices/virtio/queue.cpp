@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "devices/virtio/queue.h"
+
+#include <cassert>
+
+namespace uvmm {
+
+Queue::Queue(Io& io, const GuestMemory& memory, const Virtqueue::Layout& layout, u64 features,
+             Interrupt& interrupt, BrokenQueueListener& listener)
+    : io_(io), interrupt_(interrupt), listener_(listener), ring_(memory, layout, features, this) {
+  yield_op_.queue = this;
+  yield_op_.on_complete = [](Op& op, i32, bool) {
+    Queue& self = *static_cast<YieldOp&>(op).queue;
+    self.yielding_ = false;
+    self.resume_waiter();
+  };
+  end_of_turn_.queue = this;
+  end_of_turn_.run = [](TurnEnd& hook) { static_cast<EndOfTurn&>(hook).queue->turn_ended(); };
+}
+
+Queue::~Queue() {
+  assert(!waiter_ && !yielding_);
+  io_.forget(end_of_turn_);
+}
+
+// Whether next() has its answer: a chain in next_, or nothing because no more will come.
+bool Queue::find_next() {
+  for (;;) {
+    if (stopped_ || ring_.broken()) return true;
+    if (taken_in_turn_ >= size()) return false;
+    if (std::optional<DescriptorChain> chain = pop()) {
+      next_.emplace(std::move(*chain));
+      return true;
+    }
+    // Looks again only if a request has come meanwhile, which the next pop() takes.
+    if (!ring_.broken() && ring_.enable_notifications()) return false;
+  }
+}
+
+void Queue::suspend(std::coroutine_handle<> waiting) {
+  assert(!waiter_);
+  waiter_ = waiting;
+  if (taken_in_turn_ < size() || yielding_) return;
+  yielding_ = true;
+  io_.submit(yield_op_);
+}
+
+void Queue::resume_waiter() {
+  if (!waiter_ || yielding_) return;
+  if (!find_next()) return suspend(std::exchange(waiter_, nullptr));
+  std::exchange(waiter_, nullptr).resume();
+}
+
+void Queue::notify() {
+  if (!ring_.broken()) resume_waiter();
+}
+
+std::optional<DescriptorChain> Queue::take_next() {
+  std::optional<DescriptorChain> chain(std::move(next_));
+  next_.reset();
+  return chain;
+}
+
+std::optional<DescriptorChain> Queue::try_next() {
+  if (stopped_) return std::nullopt;
+  return pop();
+}
+
+std::optional<DescriptorChain> Queue::pop() {
+  std::optional<DescriptorChain> chain = ring_.pop();
+  report_if_broken();
+  if (!chain) return chain;
+  ring_.disable_notifications();
+  ++taken_in_turn_;
+  io_.at_turn_end(end_of_turn_);
+  return chain;
+}
+
+void Queue::stop() {
+  stopped_ = true;
+  if (waiter_) std::exchange(waiter_, nullptr).resume();
+}
+
+void Queue::mark_broken() {
+  ring_.mark_broken();
+  report_if_broken();
+}
+
+void Queue::report_if_broken() {
+  if (!ring_.broken() || reported_) return;
+  reported_ = true;
+  listener_.queue_broke();
+}
+
+void Queue::turn_ended() {
+  taken_in_turn_ = 0;
+  if (ring_.publish()) interrupt_.raise();
+}
+
+}  // namespace uvmm

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/fakes/fake_io.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+
+namespace uvmm {
+namespace {
+
+std::vector<iovec> buffers_of(const Op& op) {
+  if (op.kind == Op::Kind::kRead || op.kind == Op::Kind::kWrite)
+    return {{const_cast<void*>(op.address), op.count}};
+  if (op.kind != Op::Kind::kReadv && op.kind != Op::Kind::kWritev)
+    throw std::logic_error("an operation without buffers");
+  const auto* const first = static_cast<const iovec*>(op.address);
+  return {first, first + op.count};
+}
+
+}  // namespace
+
+void FakeIo::submit(Op& op) {
+  if (std::ranges::count(in_flight_, &op)) throw std::logic_error("submitted while in flight");
+  in_flight_.push_back(&op);
+  ++submitted;
+}
+
+void FakeIo::cancel(Op& op) {
+  if (!std::ranges::count(in_flight_, &op)) throw std::logic_error("cancelled, but not in flight");
+  if (!std::ranges::count(cancelled, &op)) cancelled.push_back(&op);
+}
+
+const Op& FakeIo::pending(u32 i) const {
+  return *in_flight_.at(i);
+}
+
+u32 FakeIo::find(Op::Kind kind) const {
+  const auto is_it = [kind](const Op* op) { return op->kind == kind; };
+  return static_cast<u32>(std::ranges::find_if(in_flight_, is_it) - in_flight_.begin());
+}
+
+void FakeIo::complete(u32 i, i32 result) {
+  Op* const op = in_flight_.at(i);
+  in_flight_.erase(in_flight_.begin() + i);
+  std::erase(cancelled, op);
+  op->complete(result);
+}
+
+void FakeIo::finish(u32 i, i32 result) {
+  complete(i, result);
+  end_turn();
+}
+
+void FakeIo::finish_read(u32 i, std::span<const u8> bytes) {
+  if (bytes.size() > length_of(i)) throw std::logic_error("more bytes than asked for");
+  const auto count = static_cast<i32>(bytes.size());
+  for (const iovec& buffer : buffers_of(pending(i))) {
+    const u64 step = std::min(bytes.size(), buffer.iov_len);
+    if (step > 0) std::memcpy(buffer.iov_base, bytes.data(), step);
+    bytes = bytes.subspan(step);
+  }
+  finish(i, count);
+}
+
+void FakeIo::finish_all(i32 result) {
+  const std::vector<Op*> now = in_flight_;
+  for (Op* const op : now) {
+    const auto at = std::ranges::find(in_flight_, op);
+    if (at == in_flight_.end() || op->kind == Op::Kind::kPollMultishot) continue;
+    complete(static_cast<u32>(at - in_flight_.begin()), result);
+  }
+  end_turn();
+}
+
+void FakeIo::fire(u32 i, i32 result) {
+  in_flight_.at(i)->complete(result, true);
+  end_turn();
+}
+
+void FakeIo::finish_cancelled() {
+  while (!cancelled.empty()) {
+    const auto at = std::ranges::find(in_flight_, cancelled.front());
+    complete(static_cast<u32>(at - in_flight_.begin()), -ECANCELED);
+  }
+  end_turn();
+}
+
+std::vector<u8> FakeIo::bytes_of(u32 i) const {
+  std::vector<u8> bytes;
+  for (const iovec& buffer : buffers_of(pending(i))) {
+    const auto* const first = static_cast<const u8*>(buffer.iov_base);
+    bytes.insert(bytes.end(), first, first + buffer.iov_len);
+  }
+  return bytes;
+}
+
+u64 FakeIo::length_of(u32 i) const {
+  u64 bytes = 0;
+  for (const iovec& buffer : buffers_of(pending(i))) bytes += buffer.iov_len;
+  return bytes;
+}
+
+}  // namespace uvmm

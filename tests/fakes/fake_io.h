@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// FakeIo: the test's door to the host. Operations wait here until the test says how each of them ends; a
+// turn ends after each, as on the real ring.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "vmm/base/io.h"
+
+namespace uvmm {
+
+class FakeIo final : public Io {
+ public:
+  void submit(Op& op) override;
+  void cancel(Op& op) override;
+  void at_turn_end(TurnEnd& hook) override { turn_ends_.add(hook); }
+  void forget(TurnEnd& hook) override { turn_ends_.remove(hook); }
+
+  // What is in flight, oldest first.
+  u32 size() const { return static_cast<u32>(in_flight_.size()); }
+  bool empty() const { return in_flight_.empty(); }
+  const Op& pending(u32 i) const;
+  // The position of the oldest one of that kind, or size().
+  u32 find(Op::Kind kind) const;
+
+  // The i-th ends, then the turn does.
+  void finish(u32 i, i32 result);
+  // The i-th, a read or readv, finds `bytes`, and ends with their number.
+  void finish_read(u32 i, std::span<const u8> bytes);
+  // Each that is in flight now ends so, in order and in one turn; multishot ones excepted.
+  void finish_all(i32 result);
+  // The i-th, a multishot one, completes and stays in flight.
+  void fire(u32 i, i32 result);
+  // Those that were asked to end do, with -ECANCELED and in one turn.
+  void finish_cancelled();
+  void end_turn() { turn_ends_.run(); }
+
+  // What the i-th, a write or writev, would write.
+  std::vector<u8> bytes_of(u32 i) const;
+  // How many bytes the i-th, of any of these kinds, asks for.
+  u64 length_of(u32 i) const;
+
+  std::vector<Op*> cancelled;  // asked to end, still in flight
+  u64 submitted = 0;           // ever
+
+ private:
+  void complete(u32 i, i32 result);
+
+  std::vector<Op*> in_flight_;
+  TurnEndList turn_ends_;
+};
+
+}  // namespace uvmm
