@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// uvmm::check(): what a configuration can be faulted for without opening anything. Every complaint names the
+// option as the command line has it, the value, and the reason. What only the host can tell (how many CPUs
+// KVM has, how large an image is) is found out by Vm::create().
+#include <sys/un.h>
+
+#include <algorithm>
+#include <climits>
+
+#include <uvmm/uvmm.hpp>
+
+#include "vmm/base/result.h"
+#include "vmm/base/types.h"
+
+namespace uvmm {
+namespace {
+
+constexpr u32 kMostCpus = 4096;  // as many as KVM ever has on x86
+constexpr u64 kLeastMemory = 64_MiB;
+constexpr u64 kMostMemory = u64{64} << 40;  // a process has 128 TiB of addresses
+constexpr u64 kHugePage = 2_MiB;
+constexpr std::size_t kMostNameBytes = 64;
+constexpr std::size_t kMostPathBytes = PATH_MAX - 1;
+constexpr std::size_t kMostSocketPathBytes = sizeof(sockaddr_un::sun_path) - 1;
+constexpr std::size_t kMostCmdlineBytes = 2047;  // COMMAND_LINE_SIZE of x86, less the final NUL
+constexpr std::size_t kMostSerialBytes = 20;     // virtio 1.2, 5.2.6: VIRTIO_BLK_T_GET_ID
+constexpr std::size_t kMostInitrds = 256;
+constexpr u16 kMostQueues = 64;
+constexpr std::size_t kPciSlots = 31;  // of bus 0's 32 devices one is the host bridge
+
+bool is_control(char byte) {
+  const auto code = static_cast<unsigned char>(byte);
+  return code < 0x20 || code == 0x7f;
+}
+
+bool is_printable(char byte) {
+  return !is_control(byte) && static_cast<unsigned char>(byte) < 0x80;
+}
+
+// The length of the UTF-8 sequence that `text` starts with (Unicode 15, table 3-7), or 0.
+std::size_t utf8_sequence(std::string_view text) {
+  const auto byte = [&](std::size_t i) -> u32 {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
+  };
+  const u32 lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  const u32 second = byte(1);
+  if (lead == 0xe0 && second < 0xa0) return 0;  // overlong
+  if (lead == 0xed && second > 0x9f) return 0;  // a surrogate
+  if (lead == 0xf0 && second < 0x90) return 0;  // overlong
+  if (lead == 0xf4 && second > 0x8f) return 0;  // beyond U+10FFFF
+  return length;
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = utf8_sequence(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+// `text` fit for a message: it may be anything.
+std::string shown(std::string_view text) {
+  constexpr std::size_t kMost = 160;
+  const bool utf8 = is_utf8(text);
+  std::string safe;
+  for (const char byte : text.substr(0, kMost)) {
+    if (is_printable(byte) || (utf8 && !is_control(byte))) {
+      safe += byte;
+    } else {
+      safe += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+    }
+  }
+  return text.size() > kMost ? safe + "..." : safe;
+}
+
+std::string shown_size(u64 bytes) {
+  constexpr std::string_view kUnits = "KMGT";
+  std::size_t unit = 0;
+  while (bytes != 0 && bytes % 1024 == 0 && unit < kUnits.size()) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{}", bytes) : fmt::format("{}{}", bytes, kUnits[unit - 1]);
+}
+
+template <typename... Args>
+std::unexpected<Error> refuse(fmt::format_string<Args...> format, Args&&... args) {
+  return std::unexpected(
+      Error{ErrorKind::kBadData, fmt::vformat(format, fmt::make_format_args(args...)), {}});
+}
+
+Result<void> check_path(std::string_view option, std::string_view path) {
+  if (path.empty()) return refuse("{}: the path is empty", option);
+  const std::string subject = fmt::format("{} {}", option, shown(path));
+  if (path.size() > kMostPathBytes) return refuse("{}: longer than {} bytes", subject, kMostPathBytes);
+  if (std::ranges::any_of(path, is_control)) return refuse("{}: has a control character in it", subject);
+  if (!is_utf8(path)) return refuse("{}: is not UTF-8", subject);
+  return {};
+}
+
+Result<void> check_name(const std::string& name) {
+  const auto fits = [](char byte) {
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+           byte == '.' || byte == '_' || byte == '-';
+  };
+  if (name.size() > kMostNameBytes) {
+    return refuse("--name {}: longer than {} bytes", shown(name), kMostNameBytes);
+  }
+  if (!std::ranges::all_of(name, fits)) {
+    return with_hint(refuse("--name {}: has a character that no name may have", shown(name)),
+                     "letters, digits, dots, dashes and underscores");
+  }
+  return {};
+}
+
+Result<void> check_boot(const Config& config) {
+  if (config.kernel.empty()) {
+    return with_hint(fail(ErrorKind::kUsage, "--kernel: there is no kernel to boot"),
+                     "--kernel PATH, a bzImage or vmlinux ELF");
+  }
+  UVMM_CHECK(check_path("--kernel", config.kernel));
+  if (config.initrds.size() > kMostInitrds) return refuse("--initrd: more than {}", kMostInitrds);
+  for (const std::string& initrd : config.initrds) UVMM_CHECK(check_path("--initrd", initrd));
+
+  const auto breaks_line = [](char byte) { return is_control(byte) && byte != '\t'; };
+  if (std::ranges::any_of(config.cmdline, breaks_line)) {
+    return refuse("--cmdline {}: has a control character in it", shown(config.cmdline));
+  }
+  if (config.cmdline.size() > kMostCmdlineBytes) {
+    return refuse("--cmdline: {} bytes, but the kernel takes {} at most", config.cmdline.size(),
+                  kMostCmdlineBytes);
+  }
+  return {};
+}
+
+Result<void> check_machine(const Config& config) {
+  if (config.cpus < 1) return refuse("--cpus {}: at least 1 is needed", config.cpus);
+  if (config.cpus > kMostCpus) return refuse("--cpus {}: {} at most", config.cpus, kMostCpus);
+
+  const MemoryConfig& memory = config.memory;
+  const std::string size = shown_size(memory.bytes);
+  if (memory.bytes < kLeastMemory) {
+    auto refusal = refuse("--memory {}: at least {} is needed", size, shown_size(kLeastMemory));
+    // A number without a unit was most likely meant in MiB.
+    const bool likely = memory.bytes >= kLeastMemory >> 20 && memory.bytes <= 1_MiB;
+    return likely ? with_hint(std::move(refusal), fmt::format("did you mean {}M?", memory.bytes)) : refusal;
+  }
+  if (memory.bytes > kMostMemory) {
+    return refuse("--memory {}: more than the {} that a VM can have", size, shown_size(kMostMemory));
+  }
+  const u64 unit = memory.hugepages ? kHugePage : kPageSize;
+  if (memory.bytes % unit != 0) return refuse("--memory {}: not a multiple of {}", size, shown_size(unit));
+  if (memory.mergeable && (memory.shared || memory.hugepages)) {
+    return with_hint(refuse("--memory {}: only ordinary private memory is mergeable", size),
+                     "leave out mergeable, or shared and hugepages");
+  }
+  return {};
+}
+
+Result<void> check_disk(const DiskConfig& disk) {
+  UVMM_CHECK(check_path("--disk", disk.path));
+  if (disk.serial.size() > kMostSerialBytes) {
+    return refuse("--disk {}: serial: longer than {} bytes", shown(disk.path), kMostSerialBytes);
+  }
+  if (!std::ranges::all_of(disk.serial, is_printable)) {
+    return refuse("--disk {}: serial: {} is not printable ASCII", shown(disk.path), shown(disk.serial));
+  }
+  if (disk.queues > kMostQueues) {
+    return refuse("--disk {}: queues: {} at most, not {}", shown(disk.path), kMostQueues, disk.queues);
+  }
+  return {};
+}
+
+Result<void> check_disks(const Config& config) {
+  // One function each for the devices that may also be there.
+  const std::size_t others = config.rng + (config.console.kind != ConsoleConfig::Kind::kOff);
+  if (config.disks.size() > kPciSlots - others) {
+    return refuse("--disk: {} disks, but there is room for {}", config.disks.size(), kPciSlots - others);
+  }
+  const DiskConfig* root = nullptr;
+  for (const DiskConfig& disk : config.disks) {
+    UVMM_CHECK(check_disk(disk));
+    if (disk.root && root) {
+      return refuse("--disk {}: root: {} is the root already", shown(disk.path), shown(root->path));
+    }
+    if (disk.root) root = &disk;
+    for (const DiskConfig* other = config.disks.data(); other != &disk; ++other) {
+      if (other->path != disk.path || (other->read_only == true && disk.read_only == true)) continue;
+      return with_hint(refuse("--disk {}: the same disk twice, and not read-only", shown(disk.path)),
+                       "add `ro` to both");
+    }
+  }
+  return {};
+}
+
+Result<void> check_console(const ConsoleConfig& console) {
+  switch (console.kind) {
+    case ConsoleConfig::Kind::kOff:
+      return {};
+    case ConsoleConfig::Kind::kStreams:
+      if (console.escape && console.input_fd < 0) return refuse("--console: an escape needs an input");
+      return {};
+    case ConsoleConfig::Kind::kFile:
+      return check_path("--console file", console.path);
+    case ConsoleConfig::Kind::kUnix:
+      UVMM_CHECK(check_path("--console unix", console.path));
+      if (console.path.size() <= kMostSocketPathBytes) return {};
+      return refuse("--console unix {}: longer than the {} bytes of a socket's path", shown(console.path),
+                    kMostSocketPathBytes);
+  }
+  return refuse("--console: no such kind");
+}
+
+}  // namespace
+
+Result<void> check(const Config& config) {
+  UVMM_CHECK(check_name(config.name));
+  UVMM_CHECK(check_boot(config));
+  UVMM_CHECK(check_machine(config));
+  UVMM_CHECK(check_disks(config));
+  return check_console(config.console);
+}
+
+}  // namespace uvmm
