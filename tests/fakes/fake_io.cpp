@@ -10,7 +10,7 @@ namespace uvmm {
 namespace {
 
 std::vector<iovec> buffers_of(const Op& op) {
-  if (op.kind == Op::Kind::kRead || op.kind == Op::Kind::kWrite)
+  if (op.kind == Op::Kind::kRead || op.kind == Op::Kind::kWrite || op.kind == Op::Kind::kSend)
     return {{const_cast<void*>(op.address), op.count}};
   if (op.kind != Op::Kind::kReadv && op.kind != Op::Kind::kWritev)
     throw std::logic_error("an operation without buffers");

@@ -36,7 +36,7 @@ class FakeIo final : public Io {
   void finish_cancelled();
   void end_turn() { turn_ends_.run(); }
 
-  // What the i-th, a write or writev, would write.
+  // What the i-th, a write, writev or send, would write.
   std::vector<u8> bytes_of(u32 i) const;
   // How many bytes the i-th, of any of these kinds, asks for.
   u64 length_of(u32 i) const;

@@ -111,9 +111,11 @@ void OpGroup::submit(Op& op) {
   if (first_) first_->previous_ = &op;
   first_ = &op;
   inner_.submit(op);
+  if (cancelling_) inner_.cancel(op);
 }
 
 void OpGroup::cancel_all() {
+  cancelling_ = true;
   for (Op* op = first_; op; op = op->next_) inner_.cancel(*op);
 }
 
@@ -122,6 +124,7 @@ void OpGroup::unlink(Op& op) {
   if (op.next_) op.next_->previous_ = op.previous_;
   op.group_ = nullptr;
   op.previous_ = op.next_ = nullptr;
+  if (!first_ && idle_hook_) inner_.at_turn_end(*idle_hook_);
 }
 
 }  // namespace uvmm

@@ -157,8 +157,14 @@ class OpGroup final : public Io {
   void at_turn_end(TurnEnd& hook) override { inner_.at_turn_end(hook); }
   void forget(TurnEnd& hook) override { inner_.forget(hook); }
 
+  // Asks all that is in flight to end, and whatever else is submitted until reopen().
   void cancel_all();
+  void reopen() { cancelling_ = false; }
+
   bool idle() const { return first_ == nullptr; }
+  // `hook` runs at the end of each turn in which the last operation ended; null for none. It may find that
+  // another has been submitted since.
+  void when_idle(TurnEnd* hook) { idle_hook_ = hook; }
 
  private:
   friend Op;
@@ -166,6 +172,8 @@ class OpGroup final : public Io {
 
   Io& inner_;
   Op* first_ = nullptr;
+  bool cancelling_ = false;
+  TurnEnd* idle_hook_ = nullptr;
 };
 
 }  // namespace uvmm

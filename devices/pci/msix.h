@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Msix: one function's MSI-X vectors (PCI 3.0, 6.8.2). I/O thread only; lives in the transport.
+//
+// The table's bytes lie in a page that the guest may read without an exit; only this class writes them. A
+// vector's message goes to the router when it could be delivered and differs from what went there last, so
+// that a driver that sets up masked vectors costs one call for each that it really uses.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "vmm/base/io.h"
+#include "vmm/base/msi_router.h"
+
+namespace uvmm {
+
+class Msix {
+ public:
+  // `table` has kEntryBytes for each line, is zeroed and borrowed.
+  Msix(Io& io, MsiRouter& router, std::span<const InterruptLine> lines, std::span<u8> table);
+  Msix(const Msix&) = delete;
+  Msix& operator=(const Msix&) = delete;
+  ~Msix();  // no write to an eventfd is in flight
+
+  static constexpr u32 kEntryBytes = 16;
+
+  u16 vectors() const { return static_cast<u16>(lines_.size()); }
+  bool enabled() const { return enabled_; }
+
+  // Message control has been written: PCI_MSIX_FLAGS_ENABLE and _MASKALL.
+  void set_control(bool enabled, bool function_masked);
+  // Four or eight bytes, aligned (6.8.2); anything else is dropped, as is what lies beyond the table.
+  void write_table(u32 offset, std::span<const u8> bytes);
+  // The pending bits; zeros beyond.
+  void read_pba(u32 offset, std::span<u8> bytes) const;
+
+  // Sends the vector's message, now or when it is unmasked. Nothing for VIRTIO_MSI_NO_VECTOR.
+  void raise(u16 vector);
+
+ private:
+  struct Line : Op {
+    Msix* msix = nullptr;
+    u32 gsi = 0;
+    MsiMessage routed;
+    bool has_route = false;
+    bool pending = false;  // raised while it was masked
+    bool writing = false;  // the eventfd's write is in flight
+    bool again = false;    // raised meanwhile
+  };
+  struct Entry {
+    MsiMessage message;
+    bool masked;
+  };
+
+  Entry entry(u16 vector) const;
+  bool deliverable(u16 vector) const;
+  bool route(u16 vector);
+  void deliver_pending(u16 vector);
+  void signal(Line& line);
+
+  Io& io_;
+  MsiRouter& router_;
+  std::span<u8> table_;
+  std::vector<Line> lines_;
+  bool enabled_ = false;
+  bool function_masked_ = false;
+};
+
+}  // namespace uvmm
