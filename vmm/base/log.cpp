@@ -16,7 +16,9 @@ i64 monotonic_seconds() {
 
 }  // namespace
 
-void Log::emit(LogLevel level, std::string_view line) {
+void Log::write(LogLevel level, fmt::string_view format, fmt::format_args args) {
+  if (!enabled(level)) return;
+  const std::string line = fmt::vformat(format, args);
   const std::lock_guard lock(mutex_);
   sink_(level, line);
 }

@@ -23,36 +23,32 @@ class Log {
 
   template <typename... Args>
   void error(fmt::format_string<Args...> format, Args&&... args) {
-    write(LogLevel::kError, format, args...);
+    write(LogLevel::kError, format, fmt::make_format_args(args...));
   }
   template <typename... Args>
   void warning(fmt::format_string<Args...> format, Args&&... args) {
-    write(LogLevel::kWarning, format, args...);
+    write(LogLevel::kWarning, format, fmt::make_format_args(args...));
   }
   template <typename... Args>
   void info(fmt::format_string<Args...> format, Args&&... args) {
-    write(LogLevel::kInfo, format, args...);
+    write(LogLevel::kInfo, format, fmt::make_format_args(args...));
   }
   template <typename... Args>
   void debug(fmt::format_string<Args...> format, Args&&... args) {
-    write(LogLevel::kDebug, format, args...);
+    write(LogLevel::kDebug, format, fmt::make_format_args(args...));
   }
 
   // A complaint about the guest, which can make as many as it likes: the first few of a second are written,
   // the rest only counted and summed up in one line later.
   template <typename... Args>
   void guest(fmt::format_string<Args...> format, Args&&... args) {
-    if (sink_ && admit_guest_message()) write(LogLevel::kWarning, format, args...);
+    if (sink_ && admit_guest_message()) write(LogLevel::kWarning, format, fmt::make_format_args(args...));
   }
 
   bool enabled(LogLevel level) const { return sink_ && level <= level_.load(std::memory_order_relaxed); }
 
  private:
-  template <typename... Args>
-  void write(LogLevel level, fmt::format_string<Args...> format, Args&... args) {
-    if (enabled(level)) emit(level, fmt::format(format, args...));
-  }
-  void emit(LogLevel level, std::string_view line);
+  void write(LogLevel level, fmt::string_view format, fmt::format_args args);
   bool admit_guest_message();
 
   LogSink sink_;

@@ -101,6 +101,7 @@ Uring::~Uring() {
 io_uring_sqe* Uring::next_sqe() {
   io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
   while (!sqe) {  // the submission queue is full: hand it over and go on
+    assert(enabled_);  // before run() no more may be submitted than the queue holds
     ++enters_;
     io_uring_submit(&ring_);
     sqe = io_uring_get_sqe(&ring_);

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// With the real io_uring: these tests need a kernel that allows it.
+#include "vmm/base/uring.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "vmm/base/task.h"
+
+using namespace uvmm;
+
+namespace {
+
+std::unique_ptr<Uring> make_uring(u32 entries = 64) {
+  auto uring = Uring::create(entries);
+  REQUIRE(uring);
+  return std::move(*uring);
+}
+
+Fd memory_file(std::string_view content) {
+  Fd file(::memfd_create("test", MFD_CLOEXEC));
+  REQUIRE(::write(file.get(), content.data(), content.size()) == ssize_t(content.size()));
+  return file;
+}
+
+iovec as_iovec(std::string& text) {
+  return {text.data(), text.size()};
+}
+
+Task<> copy_through(Uring& uring, int from, int to, std::string& buffer, i32& read, i32& written) {
+  const iovec whole = as_iovec(buffer);
+  const std::span<const iovec> buffers(&whole, 1);
+  const i32 got = co_await uring.readv(from, buffers, 2);
+  read = got;
+  const std::span<const u8> bytes(reinterpret_cast<const u8*>(buffer.data()), size_t(got));
+  const i32 put = co_await uring.write(to, bytes, 0);
+  written = put;
+  uring.stop();
+}
+
+Task<> many_yields(Uring& uring, int rounds, int& done, int& running) {
+  for (int i = 0; i < rounds; ++i) {
+    co_await uring.yield();
+    ++done;
+  }
+  if (--running == 0) uring.stop();
+}
+
+Task<> spawn_yielders(Uring& uring, TaskScope& scope, int& done, int& running) {
+  co_await uring.yield();
+  const int all = running;
+  for (int i = 0; i < all; ++i) scope.spawn(many_yields(uring, 50, done, running));
+}
+
+Task<> punch(Uring& uring, int fd, i32& result, i32& synced) {
+  const i32 punched = co_await uring.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096);
+  result = punched;
+  const i32 flushed = co_await uring.fdatasync(fd);
+  synced = flushed;
+  uring.stop();
+}
+
+}  // namespace
+
+TEST_CASE("uring: reads and writes at offsets") {
+  const auto uring = make_uring();
+  const Fd source = memory_file("0123456789"), target = memory_file("");
+  std::string buffer(4, '.');
+  i32 read = 0, written = 0;
+  TaskScope scope;
+  scope.spawn(copy_through(*uring, source.get(), target.get(), buffer, read, written));
+  uring->run();
+  uring->drain();
+  CHECK(read == 4);
+  CHECK(written == 4);
+  CHECK(buffer == "2345");
+}
+
+TEST_CASE("uring: more operations at once than the submission queue holds") {
+  const auto uring = make_uring(8);
+  int done = 0, running = 100;
+  TaskScope scope;
+  scope.spawn(spawn_yielders(*uring, scope, done, running));
+  uring->run();
+  uring->drain();
+  CHECK(done == 5'000);
+}
+
+TEST_CASE("uring: a cancelled operation completes with ECANCELED") {
+  const auto uring = make_uring();
+  OpGroup group(*uring);
+  i32 result = 0;
+  TaskScope scope;
+  // A Task over the group, so that cancel_all() finds the operation.
+  struct Local {
+    static Task<> sleep(OpGroup& io, Uring& ring, i32& out) {
+      const i32 slept = co_await io.sleep(3'600'000'000'000);
+      out = slept;
+      ring.stop();
+    }
+  };
+  scope.spawn(Local::sleep(group, *uring, result));
+  group.cancel_all();
+  uring->run();
+  uring->drain();
+  CHECK(result == -ECANCELED);
+}
+
+TEST_CASE("uring: a multishot poll reports each write to an eventfd that nobody reads") {
+  const auto uring = make_uring();
+  const Fd event(::eventfd(0, EFD_CLOEXEC));
+  struct Poll : Op {
+    int fired = 0;
+    Uring* ring = nullptr;
+    int event_fd = -1;
+  } poll;
+  poll.kind = Op::Kind::kPollMultishot;
+  poll.fd = poll.event_fd = event.get();
+  poll.flags = POLLIN;
+  poll.ring = uring.get();
+  poll.on_complete = [](Op& op, i32, bool more) {
+    Poll& self = static_cast<Poll&>(op);
+    if (!more) return;
+    if (++self.fired == 3) {
+      self.ring->cancel(self);
+      self.ring->stop();
+    } else {
+      ::eventfd_write(self.event_fd, 1);
+    }
+  };
+  uring->submit(poll);
+  ::eventfd_write(event.get(), 1);
+  uring->run();
+  uring->drain();
+  CHECK(poll.fired == 3);
+}
+
+TEST_CASE("uring: fallocate and fdatasync") {
+  const auto uring = make_uring();
+  const Fd file = memory_file(std::string(8192, 'x'));
+  i32 punched = -1, synced = -1;
+  TaskScope scope;
+  scope.spawn(punch(*uring, file.get(), punched, synced));
+  uring->run();
+  uring->drain();
+  CHECK(punched == 0);
+  CHECK(synced == 0);
+  char byte = 'x';
+  REQUIRE(::pread(file.get(), &byte, 1, 0) == 1);
+  CHECK(byte == '\0');
+}
+
+TEST_CASE("uring: calls from other threads run on the I/O thread, each once, and are waited for") {
+  const auto uring = make_uring();
+  const auto io_thread = std::this_thread::get_id();
+  int total = 0;  // no atomic: only the I/O thread touches it
+  std::atomic<int> finished = 0;
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 4; ++t) {
+    callers.emplace_back([&] {
+      for (int i = 0; i < 500; ++i) {
+        bool right_thread = false;
+        uring->call([&] {
+          ++total;
+          right_thread = std::this_thread::get_id() == io_thread;
+        });
+        if (!right_thread) std::abort();
+      }
+      if (++finished == 4) uring->stop();
+    });
+  }
+  uring->run();
+  for (std::thread& caller : callers) caller.join();
+  uring->drain();
+  CHECK(total == 2'000);
+}
+
+TEST_CASE("uring: after close() calls are refused, those that wait included") {
+  const auto uring = make_uring();
+  std::atomic<int> refused = 0;
+  std::thread waiting([&] { refused += !uring->call([] {}); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  uring->close();
+  waiting.join();
+  refused += !uring->call([] {});
+  CHECK(refused == 2);
+}
+
+TEST_CASE("uring: stop() from another thread ends a run that has nothing else to do") {
+  const auto uring = make_uring();
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    uring->stop();
+  });
+  uring->run();
+  stopper.join();
+  uring->drain();
+  CHECK(uring->enters() < 10);
+}
