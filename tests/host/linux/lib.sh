@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# For the tests here: guests that run one command, and complaints. To be sourced; runs in the test host.
+
+source "$(dirname "${BASH_SOURCE[0]}")/../../../guest-images/job.sh"
+
+set -euo pipefail
+work=$(mktemp -d /run/uvmm-test.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+
+quiet='quiet loglevel=0'
+debian=(--kernel "$DEBIAN_KERNEL/vmlinuz" --initrd "$DEBIAN_INITRD")
+custom=(--kernel "$CUSTOM_KERNEL/bzImage")
+
+# guest UVMM-OPTION... -- COMMAND...: boots the root image and runs the command in the guest; its output is ours, its status the
+# function's. A guest that does not come to an end by itself is a failure of the test.
+guest() {
+  local options=() status=0
+  while [[ $1 != -- ]]; do options+=("$1"); shift; done
+  shift
+  make_job_disk "$work/job" "$@"
+  timeout 120 "$UVMM" --disk "${root:-$ROOT},root" "${options[@]}" --cmdline "$quiet" --disk "$work/job,serial=uvmm-job" \
+    </dev/null || status=$?
+  ((status == 0)) || fail "uvmm ended with status $status"
+  read_job_status "$work/job" >"$work/status" || fail "the guest ended before its command"
+  return "$(<"$work/status")"
+}
+
+# status COMMAND...: prints the command's exit status; its output goes to standard error.
+status() {
+  local status=0
+  "$@" >&2 || status=$?
+  echo "$status"
+}
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+
+# expect WHAT ACTUAL EXPECTED
+expect() {
+  [[ $2 == "$3" ]] || fail "$1: got '$2', not '$3'"
+  echo "ok: $1: $2"
+}
