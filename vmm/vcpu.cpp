@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/vcpu.h"
+
+#include <csignal>
+#include <ctime>
+
+#include "arch/x86_64/exit_dump.h"
+
+namespace uvmm {
+namespace {
+
+// Takes a vCPU out of the guest. It stays blocked in the thread and only KVM_RUN lets it through, which then
+// returns EINTR: no handler is ever called, none has to be installed, and a kick between the look at
+// stopping_ and KVM_RUN is not lost. It is ignored by default, so that one in the wrong place would do no
+// harm.
+constexpr int kKick = SIGURG;
+
+// Only what is touched of it counts as memory. It has to hold a log line on its way to the caller's sink.
+constexpr std::size_t kStackBytes = 256_KiB;
+
+// All but those that a fault of the thread's own raises.
+sigset_t blocked_signals() {
+  sigset_t set;
+  ::sigfillset(&set);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) ::sigdelset(&set, signal);
+  return set;
+}
+
+void consume_kick() {
+  sigset_t kick;
+  ::sigemptyset(&kick);
+  ::sigaddset(&kick, kKick);
+  const timespec now{};
+  ::sigtimedwait(&kick, nullptr, &now);
+}
+
+// A counter that one thread writes: no need of a locked instruction.
+void count(std::atomic<u64>& counter) {
+  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+VcpuThread::~VcpuThread() {
+  stop();
+  join();
+}
+
+Result<void> VcpuThread::start() {
+  const sigset_t blocked = blocked_signals();
+  sigset_t blocked_in_guest = blocked;
+  ::sigdelset(&blocked_in_guest, kKick);
+  UVMM_CHECK(vcpu_.set_signal_mask(blocked_in_guest));
+
+  const std::lock_guard lock(mutex_);  // a stop() from now on comes when there is a thread to kick
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setstacksize(&attributes, kStackBytes);
+  ::pthread_attr_setsigmask_np(&attributes, &blocked);
+  const int error = ::pthread_create(
+      &thread_, &attributes,
+      [](void* self) -> void* {
+        static_cast<VcpuThread*>(self)->main();
+        return nullptr;
+      },
+      this);
+  ::pthread_attr_destroy(&attributes);
+  if (error != 0) {
+    return with_hint(
+        fail(ErrorKind::kHost, "cannot start the thread of vCPU {}: {}", index_, error_text(error)),
+        "raise the limit on threads (ulimit -u, or the control group's pids.max)");
+  }
+  ::pthread_setname_np(thread_, fmt::format("vcpu{}", index_).c_str());
+  kickable_ = joinable_ = true;
+  return {};
+}
+
+void VcpuThread::stop() {
+  stopping_.store(true);
+  const std::lock_guard lock(mutex_);
+  if (kickable_) ::pthread_kill(thread_, kKick);
+}
+
+void VcpuThread::join() {
+  if (!joinable_) return;
+  ::pthread_join(thread_, nullptr);
+  joinable_ = false;
+}
+
+void VcpuThread::main() {
+  loop();
+  const std::lock_guard lock(mutex_);
+  kickable_ = false;
+}
+
+ExitCounts VcpuThread::exits() const {
+  constexpr auto kRelaxed = std::memory_order_relaxed;
+  return {counters_.io_in.load(kRelaxed), counters_.io_out.load(kRelaxed), counters_.mmio_read.load(kRelaxed),
+          counters_.mmio_write.load(kRelaxed), counters_.other.load(kRelaxed)};
+}
+
+void VcpuThread::loop() {
+  while (!stopping_.load()) {
+    const int error = vcpu_.run();
+    if (error == EINTR) {
+      consume_kick();
+    } else if (error == EAGAIN) {
+      // A vCPU that waited for its INIT or SIPI has got it.
+    } else if (error != 0) {
+      return end(VcpuEnd::kInternalError, fmt::format("KVM_RUN failed: {}", error_text(error)));
+    } else if (!handle_exit()) {
+      return;
+    }
+  }
+}
+
+// False if the vCPU has ended.
+bool VcpuThread::handle_exit() {
+  const kvm_run& run = vcpu_.state();
+  switch (run.exit_reason) {
+    case KVM_EXIT_IO:
+      handle_io();
+      return true;
+    case KVM_EXIT_MMIO:
+      handle_mmio();
+      return true;
+    default:
+      break;
+  }
+  count(counters_.other);
+  switch (run.exit_reason) {
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+      return true;
+    case KVM_EXIT_SYSTEM_EVENT:
+      handle_system_event();
+      return false;
+    case KVM_EXIT_SHUTDOWN:
+      end(VcpuEnd::kTripleFault, arch::describe_exit(run));
+      return false;
+    default:
+      end(VcpuEnd::kInternalError, arch::describe_exit(run));
+      return false;
+  }
+}
+
+void VcpuThread::handle_io() {
+  kvm_run& run = vcpu_.state();
+  const auto& io = run.io;
+  const bool in = io.direction == KVM_EXIT_IO_IN;
+  count(in ? counters_.io_in : counters_.io_out);
+
+  // A string instruction exits once for many of its elements.
+  u8* const data = reinterpret_cast<u8*>(&run) + io.data_offset;
+  for (u32 i = 0; i < io.count; ++i) {
+    const std::span<u8> bytes(data + std::size_t{i} * io.size, io.size);
+    if (in) {
+      handler_.pio_read(io.port, bytes);
+    } else {
+      handler_.pio_write(io.port, bytes);
+    }
+  }
+}
+
+void VcpuThread::handle_mmio() {
+  auto& mmio = vcpu_.state().mmio;
+  const std::span<u8> bytes(mmio.data, mmio.len);
+  if (mmio.is_write) {
+    count(counters_.mmio_write);
+    handler_.mmio_write(guest(mmio.phys_addr), bytes);
+  } else {
+    count(counters_.mmio_read);
+    handler_.mmio_read(guest(mmio.phys_addr), bytes);
+  }
+}
+
+void VcpuThread::handle_system_event() {
+  const u32 type = vcpu_.state().system_event.type;
+  switch (type) {
+    case KVM_SYSTEM_EVENT_SHUTDOWN:
+      return handler_.ended(VcpuEnd::kPowerOff, {});
+    case KVM_SYSTEM_EVENT_RESET:
+      return handler_.ended(VcpuEnd::kReset, {});
+    case KVM_SYSTEM_EVENT_CRASH:
+      return end(VcpuEnd::kCrash, "the guest reported a crash to KVM");
+    default:
+      return end(VcpuEnd::kInternalError, fmt::format("unexpected KVM system event {}", type));
+  }
+}
+
+void VcpuThread::end(VcpuEnd reason, std::string what) {
+  handler_.ended(reason, fmt::format("vCPU {}: {}\n{}", index_, what, arch::dump_vcpu(vcpu_, memory_)));
+}
+
+}  // namespace uvmm

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// VcpuThread: a vCPU and the thread that runs it, which only enters the guest and hands its exits over. Lives
+// in the Machine; stop() on any thread, the rest on the Machine's.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <mutex>
+#include <span>
+#include <string>
+
+#include <uvmm/uvmm.hpp>
+
+#include "vmm/base/guest_memory.h"
+#include "vmm/base/result.h"
+#include "vmm/base/types.h"
+#include "vmm/kvm/vcpu.h"
+
+namespace uvmm {
+
+// Why a vCPU ended by itself.
+enum class VcpuEnd : u8 {
+  kTripleFault,
+  kPowerOff,  // KVM_EXIT_SYSTEM_EVENT, as the next two
+  kReset,
+  kCrash,
+  kInternalError,  // KVM cannot go on
+};
+
+// What the guest does beyond its RAM. Called on the vCPUs' threads, on several at once; outlives them all.
+class ExitHandler {
+ public:
+  // 1, 2 or 4 bytes. Where nothing answers, a read gives all-ones and a write goes nowhere; that is the
+  // handler's to do, as are accesses over the end of a register.
+  virtual void pio_read(u16 port, std::span<u8> bytes) = 0;
+  virtual void pio_write(u16 port, std::span<const u8> bytes) = 0;
+  // 1 to 8 bytes, at any address.
+  virtual void mmio_read(GuestAddress gpa, std::span<u8> bytes) = 0;
+  virtual void mmio_write(GuestAddress gpa, std::span<const u8> bytes) = 0;
+
+  // The vCPU has ended, and not by stop(). Its thread does nothing more after this call. `detail` is for a
+  // person: what happened, with the registers.
+  virtual void ended(VcpuEnd reason, std::string detail) = 0;
+
+ protected:
+  ~ExitHandler() = default;
+};
+
+class VcpuThread {
+ public:
+  VcpuThread(kvm::Vcpu vcpu, u32 index, const GuestMemory& memory, ExitHandler& handler)
+      : vcpu_(std::move(vcpu)), index_(index), memory_(memory), handler_(handler) {}
+  VcpuThread(const VcpuThread&) = delete;
+  VcpuThread& operator=(const VcpuThread&) = delete;
+  // Stops and joins.
+  ~VcpuThread();
+
+  const kvm::Vcpu& vcpu() const { return vcpu_; }
+
+  Result<void> start();
+
+  // The guest is not entered again once this returns to the vCPU's thread. Does not wait; may be called in an
+  // ExitHandler on the vCPU's own thread, and before start().
+  void stop();
+  // Waits until the thread has ended, which it does after stop() or ended().
+  void join();
+
+  ExitCounts exits() const;
+
+ private:
+  struct Counters {
+    std::atomic<u64> io_in = 0, io_out = 0, mmio_read = 0, mmio_write = 0, other = 0;
+  };
+
+  void main();
+  void loop();
+  bool handle_exit();
+  void handle_io();
+  void handle_mmio();
+  void handle_system_event();
+  void end(VcpuEnd reason, std::string what);
+
+  kvm::Vcpu vcpu_;
+  const u32 index_;
+  const GuestMemory& memory_;
+  ExitHandler& handler_;
+
+  Counters counters_;  // only the vCPU's thread writes them
+  std::atomic<bool> stopping_ = false;
+  std::mutex mutex_;
+  bool kickable_ = false;  // from before the thread's loop to after it; under mutex_
+  bool joinable_ = false;
+  pthread_t thread_{};
+};
+
+}  // namespace uvmm
