@@ -44,10 +44,10 @@ class FakeDevice final : public VirtioDevice {
       std::optional<DescriptorChain> chain = co_await queue.next();
       if (!chain) break;
       ++served[index];
-      if (wait_for_host) requests.spawn(serve(std::move(*chain)));
+      if (wait_for_host) requests[index].spawn(serve(std::move(*chain)));
       if (keep) kept.push_back(std::move(*chain));
     }
-    if (index == 0) co_await requests.drained();
+    co_await requests[index].drained();
     --running;
   }
   Task<> serve(DescriptorChain chain) {
@@ -69,7 +69,7 @@ class FakeDevice final : public VirtioDevice {
   bool wait_for_host = false;
   bool keep = false;
   std::vector<DescriptorChain> kept;
-  TaskScope requests;
+  std::array<TaskScope, 2> requests;
 };
 
 struct FakeMsiRouter final : MsiRouter {

@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "devices/virtio/virtqueue.h"
+
+#include <catch2/catch.hpp>
+#include <random>
+
+#include "tests/fakes/fake_driver.h"
+
+namespace uvmm {
+namespace {
+
+constexpr u64 kPlain = feature(VIRTIO_F_VERSION_1);
+constexpr u64 kIndirect = kPlain | feature(VIRTIO_RING_F_INDIRECT_DESC);
+constexpr u64 kEventIndex = kPlain | feature(VIRTIO_RING_F_EVENT_IDX);
+
+struct Ring {
+  explicit Ring(u16 size = 8, u64 features = kCommonFeatures)
+      : driver(size, features), device(driver.memory, driver.layout, features) {}
+
+  // Whether what the driver has offered last breaks the ring, with nothing taken.
+  bool breaks() {
+    const std::optional<DescriptorChain> chain = device.pop();
+    return !chain && device.broken() && device.chains_out() == 0;
+  }
+
+  FakeDriver driver;
+  Virtqueue device;
+};
+
+vring_desc buffer(u32 length, u16 flags, u16 next = 0) {
+  return {.addr = FakeRam::kBoundary, .len = length, .flags = flags, .next = next};
+}
+
+// Puts `table` into guest memory, and a descriptor that names it into slot 0.
+vring_desc indirect_to(FakeDriver& driver, const std::vector<vring_desc>& table) {
+  const u32 bytes = static_cast<u32>(table.size() * sizeof(vring_desc));
+  const GuestAddress gpa = driver.allocate(bytes, 16);
+  std::memcpy(driver.memory.slice(gpa, bytes)->data(), table.data(), bytes);
+  return {.addr = address(gpa), .len = bytes, .flags = VRING_DESC_F_INDIRECT, .next = 0};
+}
+
+TEST_CASE("virtqueue: a chain is taken with its readable and writable halves") {
+  Ring ring;
+  const auto at = ring.driver.chain().reads(u32{0x12345678}).writes(512).writes(1).offer();
+  std::optional<DescriptorChain> chain = ring.device.pop();
+  REQUIRE(chain);
+  CHECK(chain->readable.take<u32>() == 0x12345678u);
+  CHECK(chain->writable.size() == 513);
+  CHECK(chain->writable.take_last_byte() == ring.driver.memory.slice(at[2], 1)->data());
+  CHECK_FALSE(ring.device.pop());
+  CHECK_FALSE(ring.device.broken());
+}
+
+TEST_CASE("virtqueue: a chain that dies is shown to the driver by publish, with what was written") {
+  Ring ring;
+  ring.driver.chain().writes(64).offer();
+  ring.device.pop()->written = 17;
+  CHECK(ring.device.unpublished());
+  CHECK_FALSE(ring.driver.take_used());
+  CHECK(ring.device.publish());
+  CHECK(ring.driver.take_used()->len == 17);
+  CHECK_FALSE(ring.device.publish());
+}
+
+TEST_CASE("virtqueue: chains complete in any order") {
+  Ring ring;
+  for (u32 i = 0; i < 3; ++i) ring.driver.chain().writes(8).offer();
+  std::optional<DescriptorChain> first = ring.device.pop();
+  ring.device.pop()->written = 2;
+  ring.device.pop()->written = 3;
+  first->written = 1;
+  first.reset();
+  ring.device.publish();
+  CHECK(ring.driver.take_used()->len == 2);
+  CHECK(ring.driver.take_used()->len == 3);
+  CHECK(ring.driver.take_used()->len == 1);
+}
+
+TEST_CASE("virtqueue: an indirect table is a chain like any other, after direct descriptors too") {
+  Ring ring;
+  ring.driver.chain().reads(u16{1}).writes(10).indirect().offer();
+  CHECK(ring.device.pop()->writable.size() == 10);
+
+  vring_desc table = indirect_to(ring.driver, {buffer(5, VRING_DESC_F_WRITE)});
+  ring.driver.descriptor(7) = table;
+  ring.driver.offer_descriptor(6, buffer(3, VRING_DESC_F_NEXT, 7));
+  std::optional<DescriptorChain> chain = ring.device.pop();
+  REQUIRE(chain);
+  CHECK(chain->readable.size() == 3);
+  CHECK(chain->writable.size() == 5);
+}
+
+TEST_CASE("virtqueue: the write flag of a descriptor that names an indirect table is ignored") {
+  Ring ring;
+  vring_desc table = indirect_to(ring.driver, {buffer(5, 0)});
+  table.flags |= VRING_DESC_F_WRITE;
+  ring.driver.offer_descriptor(0, table);
+  CHECK(ring.device.pop()->readable.size() == 5);
+}
+
+TEST_CASE("virtqueue: a chain as long as the queue is served, through an indirect table too") {
+  Ring ring(4);
+  ring.driver.chain().reads(u8{1}).reads(u8{2}).writes(1).writes(1).offer();
+  CHECK(ring.device.pop()->writable.size() == 2);
+  ring.device.publish();
+  ring.driver.take_used();
+  ring.driver.chain().reads(u8{1}).reads(u8{2}).writes(1).writes(1).indirect().offer();
+  CHECK(ring.device.pop()->writable.size() == 2);
+}
+
+TEST_CASE("virtqueue: [case 1] an available index ahead by more than the size breaks the ring") {
+  Ring ring(8);
+  ring.driver.avail_index() = 9;
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 1] an available index that goes backwards breaks the ring") {
+  Ring ring(8);
+  ring.driver.avail_index() = 0xffff;
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 2] a head beyond the queue breaks the ring") {
+  Ring ring(8);
+  ring.driver.offer_head(8);
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 2] a next beyond the queue breaks the ring") {
+  Ring ring(8);
+  ring.driver.offer_descriptor(0, buffer(1, VRING_DESC_F_NEXT, 8));
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 3] loops break the ring") {
+  Ring ring(8);
+  SECTION("of one") {
+    ring.driver.offer_descriptor(0, buffer(1, VRING_DESC_F_NEXT, 0));
+  }
+  SECTION("of two") {
+    ring.driver.descriptor(1) = buffer(1, VRING_DESC_F_NEXT, 0);
+    ring.driver.offer_descriptor(0, buffer(1, VRING_DESC_F_NEXT, 1));
+  }
+  SECTION("of the whole ring") {
+    for (u16 i = 0; i < 8; ++i) ring.driver.descriptor(i) = buffer(1, VRING_DESC_F_NEXT, (i + 1) % 8);
+    ring.driver.offer_head(3);
+  }
+  SECTION("within an indirect table") {
+    ring.driver.offer_descriptor(0, indirect_to(ring.driver, {buffer(1, VRING_DESC_F_NEXT, 0)}));
+  }
+  SECTION("of nothing") {
+    ring.driver.offer_descriptor(0, buffer(0, VRING_DESC_F_NEXT, 0));
+  }
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 4] an indirect table that was not negotiated breaks the ring") {
+  Ring ring(8, kPlain);
+  ring.driver.chain().reads(u8{1}).indirect().offer();
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 5] an indirect table with a next breaks the ring") {
+  Ring ring;
+  vring_desc table = indirect_to(ring.driver, {buffer(1, 0)});
+  table.flags |= VRING_DESC_F_NEXT;
+  ring.driver.offer_descriptor(0, table);
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 6] an indirect table within one breaks the ring") {
+  Ring ring;
+  const vring_desc inner = indirect_to(ring.driver, {buffer(1, 0)});
+  ring.driver.offer_descriptor(0, indirect_to(ring.driver, {inner}));
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 7] an indirect table of no or of broken length breaks the ring") {
+  Ring ring;
+  vring_desc table = indirect_to(ring.driver, {buffer(1, 0), buffer(1, 0)});
+  table.len = GENERATE(0, 1, 15, 17, 31);
+  ring.driver.offer_descriptor(0, table);
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 7] a next beyond the indirect table breaks the ring") {
+  Ring ring;
+  ring.driver.offer_descriptor(
+      0, indirect_to(ring.driver, {buffer(1, VRING_DESC_F_NEXT, 2), buffer(1, VRING_DESC_F_NEXT, 1)}));
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 8] an indirect table of more entries than the queue breaks the ring") {
+  Ring ring(8);
+  const u32 entries = GENERATE(9u, 1u << 16, 1u << 27, (1u << 28) - 1);
+  ring.driver.offer_descriptor(0, {.addr = FakeRam::kStart,
+                                   .len = entries * u32{sizeof(vring_desc)},
+                                   .flags = VRING_DESC_F_INDIRECT,
+                                   .next = 0});
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 9] an indirect table that is not in RAM, or not whole, breaks the ring") {
+  Ring ring;
+  const u64 gpa = GENERATE(u64{0}, FakeRam::kStart - 16, FakeRam::kEnd - 16, FakeRam::kEnd, ~u64{0} - 31,
+                           ~u64{0} - 15, ~u64{0});
+  ring.driver.offer_descriptor(0, {.addr = gpa, .len = 32, .flags = VRING_DESC_F_INDIRECT, .next = 0});
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 10] an indirect table needs no alignment") {
+  Ring ring;
+  ring.driver.allocate(1);
+  const vring_desc entry = buffer(7, VRING_DESC_F_WRITE);
+  const GuestAddress gpa = ring.driver.allocate(16) + 0;
+  REQUIRE(address(gpa) % 2 == 1);
+  std::memcpy(ring.driver.memory.slice(gpa, 16)->data(), &entry, 16);
+  ring.driver.offer_descriptor(0,
+                               {.addr = address(gpa), .len = 16, .flags = VRING_DESC_F_INDIRECT, .next = 0});
+  CHECK(ring.device.pop()->writable.size() == 7);
+}
+
+TEST_CASE("virtqueue: [case 11] an address and length that overflow break the ring") {
+  Ring ring;
+  const u64 gpa = GENERATE(~u64{0}, ~u64{0} - 14, u64{0xffff'ffff'ffff'0000});
+  const u32 length = static_cast<u32>(u64{0} - gpa) + GENERATE(0u, 1u, 0x7fff'0000u);
+  ring.driver.chain().writes_at(gpa, length).offer();
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 12] [case 13] a buffer that is not in RAM is delivered as a hole") {
+  Ring ring;
+  SECTION("wholly") {
+    ring.driver.chain().writes_at(0xd000'6000, 4).offer();
+  }
+  SECTION("one byte beyond the end") {
+    ring.driver.chain().writes_at(FakeRam::kEnd - 3, 4).offer();
+  }
+  SECTION("from below") {
+    ring.driver.chain().writes_at(FakeRam::kStart - 1, 4).offer();
+  }
+  SECTION("up to the last address there is") {
+    ring.driver.chain().writes_at(~u64{0} - 4, 4).offer();
+  }
+  std::optional<DescriptorChain> chain = ring.device.pop();
+  REQUIRE(chain);
+  CHECK(chain->writable.has_hole());
+  CHECK_FALSE(chain->readable.has_hole());
+  CHECK(chain->writable.size() == 4);
+  CHECK(chain->writable.iovecs().back().iov_base ==
+        (chain->writable.iovecs().size() == 2 ? nullptr : chain->writable.iovecs().front().iov_base));
+}
+
+TEST_CASE("virtqueue: [case 13] a buffer over two adjoining regions is served as two pieces") {
+  Ring ring;
+  ring.driver.chain().writes_at(FakeRam::kBoundary - 3, 8).offer();
+  std::optional<DescriptorChain> chain = ring.device.pop();
+  REQUIRE(chain);
+  CHECK_FALSE(chain->writable.has_hole());
+  REQUIRE(chain->writable.iovecs().size() == 2);
+  CHECK(chain->writable.iovecs()[0].iov_len == 3);
+  CHECK(chain->writable.iovecs()[1].iov_base ==
+        ring.driver.memory.slice(guest(FakeRam::kBoundary), 1)->data());
+}
+
+TEST_CASE("virtqueue: [case 14] empty buffers are skipped wherever they are") {
+  Ring ring;
+  ring.driver.chain().writes_at(0, 0).reads(u8{7}).reads_at(0, 0).writes(2).reads_at(0, 0).offer();
+  std::optional<DescriptorChain> chain = ring.device.pop();
+  REQUIRE(chain);
+  CHECK(chain->readable.iovecs().size() == 1);
+  CHECK(chain->writable.iovecs().size() == 1);
+}
+
+TEST_CASE("virtqueue: [case 14] a chain of nothing is served") {
+  Ring ring;
+  ring.driver.chain().writes_at(0, 0).offer();
+  std::optional<DescriptorChain> chain = ring.device.pop();
+  REQUIRE(chain);
+  CHECK(chain->readable.empty());
+  CHECK(chain->writable.empty());
+}
+
+TEST_CASE("virtqueue: [case 15] more than 4 GiB in one chain breaks the ring, just 4 GiB does not") {
+  Ring ring;
+  ring.driver.chain().writes_at(FakeRam::kStart, 0xffff'ffff).writes_at(FakeRam::kStart, 1).offer();
+  CHECK(ring.device.pop()->writable.size() == 4_GiB);
+  ring.driver.chain().writes_at(FakeRam::kStart, 0xffff'ffff).writes_at(FakeRam::kStart, 2).offer();
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 16] a writable buffer before a readable one breaks the ring") {
+  Ring ring;
+  ring.driver.chain().writes(1).reads(u8{1}).offer();
+  CHECK(ring.breaks());
+}
+
+TEST_CASE("virtqueue: [case 20] a head that is offered again while it is in flight breaks the ring") {
+  Ring ring;
+  ring.driver.chain().writes(1).offer();
+  const std::optional<DescriptorChain> chain = ring.device.pop();
+  ring.driver.offer_head(chain->head());
+  CHECK_FALSE(ring.device.pop());
+  CHECK(ring.device.broken());
+}
+
+TEST_CASE("virtqueue: [case 20] a chain that ends after the ring broke writes nothing") {
+  Ring ring;
+  ring.driver.chain().writes(1).offer();
+  {
+    const std::optional<DescriptorChain> chain = ring.device.pop();
+    ring.device.mark_broken();
+  }
+  CHECK_FALSE(ring.device.publish());
+  CHECK(ring.driver.used_index() == 0);
+  CHECK(ring.driver.used_ring(0).len == 0);
+}
+
+TEST_CASE("virtqueue: [case 21] descriptors that change after they were taken change nothing") {
+  Ring ring;
+  const auto at = ring.driver.chain().writes(16).offer();
+  const std::optional<DescriptorChain> chain = ring.device.pop();
+  ring.driver.descriptor(chain->head()) = {.addr = 0, .len = ~0u, .flags = 0xffff, .next = 0xffff};
+  CHECK(chain->writable.size() == 16);
+  CHECK(chain->writable.iovecs()[0].iov_base == ring.driver.memory.slice(at[0], 1)->data());
+}
+
+TEST_CASE("virtqueue: [case 22] rings that overlap each other and buffers confuse the driver only") {
+  FakeRam ram;
+  const GuestAddress gpa = ram.allocate(4096, 16);
+  const Virtqueue::Layout layout{.size = 4, .descriptors = gpa, .driver_area = gpa, .device_area = gpa};
+  REQUIRE(Virtqueue::valid(ram.memory(), layout, 8));
+  const std::span<u8> bytes = ram.memory().slice(gpa, 64).value();
+  std::mt19937 random(1);
+  for (int round = 0; round < 2000; ++round) {
+    for (u8& byte : bytes) byte = static_cast<u8>(random());
+    Virtqueue device(ram.memory(), layout, kCommonFeatures);
+    for (int i = 0; i < 8; ++i) {
+      std::optional<DescriptorChain> chain = device.pop();
+      if (chain) chain->writable.copy_in(std::vector<u8>(chain->writable.size() % 64, 0xff));
+      chain.reset();
+      device.publish();
+      device.enable_notifications();
+    }
+  }
+}
+
+TEST_CASE("virtqueue: [case 23] [case 24] [case 25] layouts that cannot be served are not valid") {
+  FakeRam ram;
+  const GuestAddress gpa = ram.allocate(4096, 4096);
+  const Virtqueue::Layout good{
+      .size = 8, .descriptors = gpa, .driver_area = gpa + 128, .device_area = gpa + 256};
+  const auto valid = [&](const Virtqueue::Layout& layout) {
+    return Virtqueue::valid(ram.memory(), layout, 8);
+  };
+  CHECK(valid(good));
+  for (const u16 size : {0, 3, 7, 9, 16, 0x8000, 0xffff}) {
+    Virtqueue::Layout bad = good;
+    bad.size = size;
+    CHECK_FALSE(valid(bad));
+  }
+  for (const u64 bad : {address(gpa) + 1, FakeRam::kEnd - 16, FakeRam::kEnd, u64{0}, ~u64{0}, ~u64{0} - 15}) {
+    Virtqueue::Layout one = good, two = good, three = good;
+    one.descriptors = two.driver_area = three.device_area = guest(bad);
+    CHECK_FALSE(valid(one));
+    CHECK_FALSE(valid(two));
+    CHECK_FALSE(valid(three));
+  }
+  Virtqueue::Layout bad = good;
+  bad.descriptors = gpa + 8;
+  CHECK_FALSE(valid(bad));
+  bad = good;
+  bad.device_area = gpa + 258;
+  CHECK_FALSE(valid(bad));
+  bad = good;  // fits to the last byte, then one too far
+  bad.device_area = guest(FakeRam::kEnd - 72);
+  CHECK(valid(bad));
+  bad.device_area = guest(FakeRam::kEnd - 68);
+  CHECK_FALSE(valid(bad));
+}
+
+TEST_CASE("virtqueue: [case 28] random event indexes and flags break nothing") {
+  Ring ring(4);
+  std::mt19937 random(2);
+  for (int i = 0; i < 10'000; ++i) {
+    ring.driver.used_event() = static_cast<u16>(random());
+    ring.driver.avail_flags() = static_cast<u16>(random());
+    ring.driver.avail_event() = static_cast<u16>(random());
+    ring.driver.offer_descriptor(0, buffer(1, VRING_DESC_F_WRITE));
+    REQUIRE(ring.device.pop());
+    ring.device.publish();
+    ring.device.enable_notifications();
+  }
+  CHECK(ring.driver.used_index() == 10'000);
+}
+
+TEST_CASE("virtqueue: [case 32] 200,000 requests go through, and the indexes wrap") {
+  Ring ring(8, kEventIndex);
+  u32 interrupts = 0;
+  for (u32 i = 0; i < 200'000; ++i) {
+    ring.driver.used_event() = ring.driver.used_index();
+    ring.driver.offer_descriptor(static_cast<u16>(i % 8), buffer(1, VRING_DESC_F_WRITE));
+    REQUIRE(ring.device.pop());
+    interrupts += ring.device.publish();
+  }
+  CHECK(interrupts == 200'000);
+  CHECK(ring.driver.used_index() == u16(200'000));
+}
+
+TEST_CASE("virtqueue: with the event index, one interrupt when its entry is among those published") {
+  Ring ring(8, kEventIndex);
+  ring.driver.used_event() = 2;  // wake me at the third
+  for (u32 i = 0; i < 2; ++i) ring.driver.chain().writes(1).offer();
+  while (ring.device.pop()) continue;
+  CHECK_FALSE(ring.device.publish());
+  for (u32 i = 0; i < 3; ++i) ring.driver.chain().writes(1).offer();
+  while (ring.device.pop()) continue;
+  CHECK(ring.device.publish());
+  ring.driver.chain().writes(1).offer();
+  ring.device.pop();
+  CHECK_FALSE(ring.device.publish());
+}
+
+TEST_CASE("virtqueue: without the event index, the driver's flag decides on interrupts") {
+  Ring ring(8, kPlain);
+  ring.driver.avail_flags() = VRING_AVAIL_F_NO_INTERRUPT;
+  ring.driver.chain().writes(1).offer();
+  ring.device.pop();
+  CHECK_FALSE(ring.device.publish());
+  ring.driver.avail_flags() = 0;
+  ring.driver.chain().writes(1).offer();
+  ring.device.pop();
+  CHECK(ring.device.publish());
+}
+
+TEST_CASE("virtqueue: notifications are asked for at the next request") {
+  Ring ring(8, kEventIndex);
+  ring.driver.chain().writes(1).offer();
+  ring.device.pop();
+  CHECK(ring.device.enable_notifications());
+  CHECK(ring.driver.avail_event() == 1);
+  CHECK(ring.driver.used_flags() == 0);
+}
+
+TEST_CASE("virtqueue: a request that came while notifications were asked for is not missed") {
+  Ring ring(8, GENERATE(kPlain, kEventIndex));
+  ring.device.disable_notifications();
+  ring.driver.chain().writes(1).offer();
+  CHECK_FALSE(ring.device.enable_notifications());
+  CHECK(ring.device.pop());
+}
+
+TEST_CASE("virtqueue: an index that is withdrawn after notifications were asked for is not believed") {
+  Ring ring(8);
+  ring.driver.chain().writes(1).offer();
+  CHECK_FALSE(ring.device.enable_notifications());
+  ring.driver.avail_index() = 0;
+  CHECK(ring.device.pop());
+  CHECK_FALSE(ring.device.pop());
+  CHECK(ring.device.broken());
+}
+
+TEST_CASE("virtqueue: nothing is allocated for chains after the first ones") {
+  Ring ring(8);
+  const auto round = [&ring] {
+    ring.driver.avail_index() = 0;
+    Virtqueue device(ring.driver.memory, ring.driver.layout, kIndirect);
+    std::vector<const iovec*> where;
+    for (u32 i = 0; i < 40; ++i) {
+      ring.driver.offer_descriptor(static_cast<u16>(i % 8), buffer(8, VRING_DESC_F_WRITE));
+      where.push_back(device.pop()->writable.iovecs().data());
+    }
+    return where;
+  };
+  const auto where = round();
+  CHECK(std::ranges::count(where, where[0]) == 40);
+}
+
+// All there is to vary about a descriptor, for a ring of `size`.
+std::vector<vring_desc> variants(u16 size) {
+  std::vector<vring_desc> all;
+  for (u16 flags = 0; flags < 8; ++flags) {
+    const u16 nexts = flags & VRING_DESC_F_NEXT ? size + 1 : 1;
+    for (u16 next = 0; next < nexts; ++next)
+      for (const u32 length : {0u, 16u, 32u})
+        all.push_back({.addr = FakeRam::kStart, .len = length, .flags = flags, .next = next});
+  }
+  return all;
+}
+
+// Every ring of `size` that these variants make, with the descriptor table at the start of RAM, where the
+// indirect descriptors point, too: each ends in a chain or a broken ring.
+u64 check_all_rings(u16 size, u64 features, u32 stride) {
+  FakeDriver driver(size, features);
+  const std::vector<vring_desc> all = variants(size);
+  u64 total = 1;
+  for (u16 i = 0; i < size; ++i) total *= all.size();
+  u64 wrong = 0, served = 0;
+  for (u64 which = 0; which < total; which += stride) {
+    u64 rest = which;
+    for (u16 i = 0; i < size; ++i, rest /= all.size()) driver.descriptor(i) = all[rest % all.size()];
+    driver.avail_index() = 1;
+    Virtqueue device(driver.memory, driver.layout, features);
+    std::optional<DescriptorChain> chain = device.pop();
+    served += chain.has_value();
+    wrong += chain.has_value() == device.broken();
+    if (chain) wrong += chain->readable.iovecs().size() + chain->writable.iovecs().size() > size;
+  }
+  CHECK(served > 0);
+  return wrong;
+}
+
+TEST_CASE("virtqueue: every ring of size 1 and 2 ends in a request or a broken ring") {
+  CHECK(check_all_rings(1, kCommonFeatures, 1) == 0);
+  CHECK(check_all_rings(2, kCommonFeatures, 1) == 0);
+  CHECK(check_all_rings(2, kPlain, 1) == 0);
+}
+
+TEST_CASE("virtqueue: every ring of size 4, thinned out by a prime, ends in a request or a broken ring") {
+  CHECK(check_all_rings(4, kCommonFeatures, 397) == 0);
+}
+
+}  // namespace
+}  // namespace uvmm
