@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// The uvmm command: from arguments to a Vm to an exit status.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <uvmm/uvmm.hpp>
+
+#include "vmm/command/doctor.h"
+#include "vmm/command/failure.h"
+#include "vmm/command/help.h"
+#include "vmm/command/messages.h"
+#include "vmm/command/parse.h"
+#include "vmm/command/pidfile.h"
+#include "vmm/command/print_config.h"
+#include "vmm/command/signals.h"
+#include "vmm/command/terminal.h"
+
+namespace uvmm::command {
+namespace {
+
+// Exit statuses beside those of ErrorKind.
+constexpr int kExitReboot = 80;
+constexpr int kExitPanic = 81;
+constexpr int kExitCrash = 83;  // a triple fault or KVM's internal error
+constexpr int kExitOnSignal = 128;
+constexpr int kExitOnEscape = kExitOnSignal + SIGINT;  // Ctrl-a x is this command's Ctrl-C
+
+// So that no descriptor that is opened later can be taken for a standard stream.
+void open_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) >= 0) continue;
+    if (::open("/dev/null", O_RDWR) != stream) ::_exit(static_cast<int>(ErrorKind::kHost));
+  }
+}
+
+// In a process with threads the kernel takes 15 ms and more to enlarge the table of descriptors; while there
+// is one thread it takes none. A VM has several descriptors for every CPU and queue.
+void grow_descriptor_table() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  if (limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  constexpr rlim_t kHighest = 1023;
+  const int high =
+      ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, static_cast<int>(std::min(kHighest, limit.rlim_cur - 1)));
+  if (high >= 0) ::close(high);
+}
+
+int print(int stream, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(stream, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return static_cast<int>(ErrorKind::kHost);
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return 0;
+}
+
+int refuse(Messages& messages, const Error& error) {
+  messages.error(error);
+  return static_cast<int>(error.kind);
+}
+
+int print_or_refuse(Messages& messages, const Result<std::string>& text) {
+  return text ? print(STDOUT_FILENO, *text) : refuse(messages, text.error());
+}
+
+// The status for how the VM ended; says so where it was not the guest's or the user's own wish.
+int conclude(Messages& messages, const Outcome& outcome) {
+  const std::string detail = outcome.detail.empty() ? "" : "\n" + outcome.detail;
+  switch (outcome.end) {
+    case End::kPowerOff:
+      messages.log(LogLevel::kInfo, "the guest powered off" + detail);
+      return 0;
+    case End::kReboot:
+      messages.log(LogLevel::kInfo, "the guest rebooted" + detail);
+      return kExitReboot;
+    case End::kPanic:
+      messages.log(LogLevel::kError, "the guest's kernel panicked" + detail);
+      return kExitPanic;
+    case End::kTripleFault:
+      messages.log(LogLevel::kError, "the guest stopped: triple fault" + detail);
+      return kExitCrash;
+    case End::kInternalError:
+      messages.log(LogLevel::kError, "KVM could not run the guest any further" + detail);
+      return kExitCrash;
+    case End::kStopped:
+      break;
+  }
+  const int signal = ending_signal();
+  messages.log(LogLevel::kInfo, (signal != 0 ? "ended by a signal" : "ended by Ctrl-a x") + detail);
+  return signal != 0 ? kExitOnSignal + signal : kExitOnEscape;
+}
+
+// A Vm from `config`, or nothing if it was refused, with the reason told and `status` set.
+std::optional<Vm> create(const Config& config, LogLevel level, const Origins& origins, Messages& messages,
+                         int& status) {
+  Callbacks callbacks;
+  callbacks.log_level = level;
+  callbacks.log = [&messages](LogLevel line_level, std::string_view line) { messages.log(line_level, line); };
+  Result<Vm> vm = Vm::create(config, std::move(callbacks));
+  if (vm) return std::move(*vm);
+  status = refuse(messages, locate(std::move(vm.error()), origins));
+  return std::nullopt;
+}
+
+// Ends the process by itself: taking a Vm apart takes KVM milliseconds in which nobody would know the status.
+[[noreturn]] void run(Vm& vm, const Settings& settings, Pidfile& pidfile, Messages& messages) {
+  const bool interactive = settings.config.console.escape;
+  messages.log(LogLevel::kInfo, fmt::format("kernel command line: {}", vm.cmdline()));
+  if (interactive && !settings.quiet) print(STDERR_FILENO, "uvmm: Ctrl-a x leaves\n");
+  Terminal terminal(interactive);
+  messages.set_raw(interactive);
+  if (const auto size = window_size()) vm.resize_console(size->columns, size->rows);
+  if (const Result<void> watching = watch_signals(vm, pidfile.path()); !watching) {
+    Terminal::restore();
+    pidfile.remove();
+    ::_exit(refuse(messages, watching.error()));
+  }
+
+  const Outcome outcome = vm.run();
+
+  Terminal::restore();
+  messages.set_raw(false);
+  const int status = conclude(messages, outcome);
+  pidfile.remove();
+  ::_exit(status);
+}
+
+int start(Parsed parsed, Messages& messages) {
+  Settings& settings = parsed.settings;
+  block_signals();
+  ::signal(SIGPIPE, SIG_IGN);
+
+  int status = 0;
+  std::optional<Vm> vm = create(settings.config, settings.log_level, parsed.origins, messages, status);
+  if (!vm || settings.dry_run) return status;
+
+  Pidfile pidfile;
+  if (!settings.pidfile.empty()) {
+    Result<Pidfile> created = Pidfile::create(settings.pidfile);
+    if (!created) return refuse(messages, created.error());
+    pidfile = std::move(*created);
+  }
+  run(*vm, settings, pidfile, messages);
+}
+
+int run_command(std::span<const char* const> argv) {
+  Messages messages;
+  if (argv.size() < 2) {
+    print(STDERR_FILENO, short_usage());
+    return static_cast<int>(ErrorKind::kUsage);
+  }
+  if (argv.size() == 2 && std::string_view(argv[1]) == "doctor") {
+    const std::vector<Finding> findings = examine_machine();
+    const int printed = print(STDOUT_FILENO, report(findings));
+    return printed != 0 ? printed : exit_status(findings);
+  }
+
+  Result<Parsed> parsed = parse(argv);
+  if (!parsed) return refuse(messages, parsed.error());
+  Settings& settings = parsed->settings;
+  if (settings.version) return print(STDOUT_FILENO, "uvmm " UVMM_VERSION "\n");
+  if (settings.help && settings.help_topic.empty()) return print(STDOUT_FILENO, help());
+  if (settings.help) return print_or_refuse(messages, help_on(settings.help_topic));
+  settings.log_level = effective_log_level(settings);
+  if (settings.print_config) return print_or_refuse(messages, print_config(settings));
+
+  if (const Result<void> configured = messages.configure(settings); !configured) {
+    return refuse(messages, configured.error());
+  }
+  settings.config.console = console_config(settings.console, owns_input_terminal());
+  if (settings.dry_run) settings.config.memory.prefault = false;
+  if (Result<void> checked = check(settings.config); !checked) {
+    return refuse(messages, locate(std::move(checked.error()), parsed->origins));
+  }
+  return start(std::move(*parsed), messages);
+}
+
+}  // namespace
+}  // namespace uvmm::command
+
+int main(int argc, char** argv) {
+  uvmm::command::open_standard_streams();
+  uvmm::command::grow_descriptor_table();
+  return uvmm::command::run_command(std::span<const char* const>(argv, static_cast<std::size_t>(argc)));
+}

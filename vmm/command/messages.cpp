@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/command/messages.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <ctime>
+
+#include <nlohmann/json.hpp>
+
+#include "vmm/command/failure.h"
+
+namespace uvmm::command {
+namespace {
+
+std::string_view level_name(LogLevel level) {
+  switch (level) {
+    case LogLevel::kError:
+      return "error";
+    case LogLevel::kWarning:
+      return "warning";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kDebug:
+      break;
+  }
+  return "debug";
+}
+
+// RFC 3339, UTC, to the millisecond.
+std::string current_time() {
+  timespec now{};
+  tm parts{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  ::gmtime_r(&now.tv_sec, &parts);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, now.tv_nsec / 1'000'000);
+}
+
+// Whatever hinders it, there is nobody left to tell.
+void write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+std::string with_carriage_returns(std::string_view text) {
+  std::string result;
+  for (const char byte : text) {
+    if (byte == '\n') result += '\r';
+    result += byte;
+  }
+  return result;
+}
+
+}  // namespace
+
+std::string text_message(std::string_view time, LogLevel level, std::string_view message,
+                         std::string_view hint) {
+  std::string text = fmt::format("{}{}{}: {}\n", time, time.empty() ? "" : " ", level_name(level), message);
+  if (!hint.empty()) text += fmt::format("  hint: {}\n", hint);
+  return text;
+}
+
+std::string json_message(std::string_view time, LogLevel level, std::string_view vm, std::string_view message,
+                         std::string_view hint) {
+  nlohmann::ordered_json object = {{"time", time}, {"level", level_name(level)}};
+  if (!vm.empty()) object["vm"] = vm;
+  object["message"] = message;
+  if (!hint.empty()) object["hint"] = hint;
+  return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
+Result<void> Messages::configure(const Settings& settings) {
+  level_ = settings.log_level;
+  format_ = settings.log_format;
+  name_ = settings.config.name;
+  if (settings.log_file.empty()) return {};
+  const int fd = ::open(settings.log_file.c_str(),
+                        O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+  if (fd < 0) {
+    return fail(ErrorKind::kCannotCreate, "--log-file {}: {}", quote(settings.log_file), error_text(errno));
+  }
+  log_fd_ = fd;
+  return {};
+}
+
+void Messages::say(LogLevel level, std::string_view message, std::string_view hint) {
+  if (level > level_) return;
+  if (format_ == LogFormat::kJson) {
+    const std::string line = json_message(current_time(), level, name_, message, hint);
+    if (log_fd_ >= 0) write_all(log_fd_, line);
+    if (log_fd_ < 0 || level == LogLevel::kError) write_all(STDERR_FILENO, line);
+    return;
+  }
+  if (log_fd_ >= 0) write_all(log_fd_, text_message(current_time(), level, message, hint));
+  if (log_fd_ >= 0 && level != LogLevel::kError) return;
+  const std::string text = text_message({}, level, message, hint);
+  write_all(STDERR_FILENO, raw_ ? with_carriage_returns(text) : text);
+}
+
+}  // namespace uvmm::command

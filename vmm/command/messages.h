@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages: what the command says on standard error and in its log file. One per process; any thread, each
+// message is one write.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <string_view>
+
+#include <uvmm/error.hpp>
+
+#include "vmm/command/settings.h"
+
+namespace uvmm::command {
+
+class Messages {
+ public:
+  Messages() = default;
+  Messages(const Messages&) = delete;
+  Messages& operator=(const Messages&) = delete;
+
+  // Takes level, format, the VM's name and the log file from `settings`.
+  Result<void> configure(const Settings& settings);
+
+  // While the terminal is raw, a line feed does not return the carriage.
+  void set_raw(bool raw) { raw_ = raw; }
+
+  // Errors go to standard error; everything else does unless there is a log file, which gets all.
+  void log(LogLevel level, std::string_view message) { say(level, message, {}); }
+  void error(const Error& error) { say(LogLevel::kError, error.message, error.hint); }
+
+ private:
+  void say(LogLevel level, std::string_view message, std::string_view hint);
+
+  LogLevel level_ = LogLevel::kWarning;
+  LogFormat format_ = LogFormat::kText;
+  std::string name_;
+  int log_fd_ = -1;  // until the process ends
+  std::atomic<bool> raw_ = false;
+};
+
+// One message, line feed included. `time` may be empty.
+std::string text_message(std::string_view time, LogLevel level, std::string_view message,
+                         std::string_view hint);
+std::string json_message(std::string_view time, LogLevel level, std::string_view vm, std::string_view message,
+                         std::string_view hint);
+
+}  // namespace uvmm::command
