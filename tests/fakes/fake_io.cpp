@@ -79,8 +79,9 @@ void FakeIo::fire(u32 i, i32 result) {
 }
 
 void FakeIo::finish_cancelled() {
-  while (!cancelled.empty()) {
-    const auto at = std::ranges::find(in_flight_, cancelled.front());
+  const std::vector<Op*> now = cancelled;
+  for (Op* const op : now) {
+    const auto at = std::ranges::find(in_flight_, op);
     complete(static_cast<u32>(at - in_flight_.begin()), -ECANCELED);
   }
   end_turn();

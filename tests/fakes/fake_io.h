@@ -32,7 +32,7 @@ class FakeIo final : public Io {
   void finish_all(i32 result);
   // The i-th, a multishot one, completes and stays in flight.
   void fire(u32 i, i32 result);
-  // Those that were asked to end do, with -ECANCELED and in one turn.
+  // Those that have been asked to end do, with -ECANCELED and in one turn.
   void finish_cancelled();
   void end_turn() { turn_ends_.run(); }
 

@@ -488,9 +488,9 @@ std::vector<vring_desc> variants(u16 size) {
   return all;
 }
 
-// Every ring of `size` that these variants make, with the descriptor table at the start of RAM, where the
-// indirect descriptors point, too: each ends in a chain or a broken ring.
-u64 check_all_rings(u16 size, u64 features, u32 stride) {
+// Every `stride`-th ring of `size` that these variants make, with the descriptor table at the start of RAM,
+// where the indirect descriptors point, too: each ends in a chain or a broken ring.
+u64 check_all_rings(u16 size, u64 features, u64 stride) {
   FakeDriver driver(size, features);
   const std::vector<vring_desc> all = variants(size);
   u64 total = 1;
@@ -516,8 +516,12 @@ TEST_CASE("virtqueue: every ring of size 1 and 2 ends in a request or a broken r
   CHECK(check_all_rings(2, kPlain, 1) == 0);
 }
 
-TEST_CASE("virtqueue: every ring of size 4, thinned out by a prime, ends in a request or a broken ring") {
-  CHECK(check_all_rings(4, kCommonFeatures, 397) == 0);
+TEST_CASE("virtqueue: each 101st ring of size 4 ends in a request or a broken ring") {
+  CHECK(check_all_rings(4, kCommonFeatures, 101) == 0);
+}
+
+TEST_CASE("virtqueue: every ring of size 4 ends in a request or a broken ring", "[.long]") {
+  CHECK(check_all_rings(4, kCommonFeatures, 1) == 0);
 }
 
 }  // namespace
