@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// PciFunction: what the host bridge reaches in configuration space, and the bus in the memory window. I/O
-// thread only.
+// PciFunction: what the host bridge reaches through configuration space. I/O thread only.
 #pragma once
 
 #include <span>

@@ -44,11 +44,12 @@ class VirtioDevice {
   // ends. Called once for each queue that the driver enabled.
   virtual Task<> run(Queue& queue, u16 index) = 0;
 
-  // A reset has completed: no coroutine of the device runs any more, nothing is in flight. Back to the
-  // initial state.
+  // A reset completes: no coroutine of the device runs any more, nothing is in flight. Back to the initial
+  // state; chains that the device still holds end here, before their queues do.
   virtual void reset() {}
 
-  // Everything this device asks of the host goes through here, so that a reset can cancel it.
+  // Everything this device asks of the host goes through here, so that a reset can cancel it: what is in
+  // flight, and at once whatever is submitted until the reset has completed.
   OpGroup& io() { return io_; }
 
   void set_listener(ConfigChangeListener* listener) { listener_ = listener; }
