@@ -2,7 +2,6 @@
 #include "boot/boot_params.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace uvmm {
 namespace {
@@ -59,7 +58,7 @@ Result<void> write_boot_params(const BootSource& source, const GuestMemory& memo
   if (source.cmdline.size() >= layout::kCmdlineBytes || !cmdline)
     return fail(ErrorKind::kBadData, "cannot use the kernel command line: it has {} bytes",
                 source.cmdline.size());
-  std::memcpy(cmdline->data(), source.cmdline.data(), source.cmdline.size());
+  std::ranges::copy(source.cmdline, cmdline->begin());
   cmdline->back() = 0;
   if (!memory.write(guest(layout::kBootParams), params))
     return fail(ErrorKind::kBadData, "the guest's memory is too small");
