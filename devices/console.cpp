@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "devices/console.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "devices/virtio/spec.h"
+
+namespace uvmm {
+
+static_assert(sizeof(virtio_console_config) == 12);
+
+Console::Console(Io& io, ConsoleEnd& end, Log& log) : VirtioDevice(io), end_(end), log_(log) {
+  config_.max_nr_ports = 1;
+  end_.set_reader(this);
+}
+
+u16 Console::device_id() const {
+  return VIRTIO_ID_CONSOLE;
+}
+
+u64 Console::features() const {
+  return feature(VIRTIO_CONSOLE_F_SIZE) | feature(VIRTIO_CONSOLE_F_EMERG_WRITE);
+}
+
+std::span<const u8> Console::config() const {
+  return {reinterpret_cast<const u8*>(&config_), sizeof config_};
+}
+
+void Console::write_config(u32 offset, std::span<const u8> bytes) {
+  // virtio 1.2, 5.3.4: a character to be printed at once, even before there is a queue.
+  if (offset == offsetof(virtio_console_config, emerg_wr) && !bytes.empty()) output(bytes.first(1));
+}
+
+void Console::resize(u16 columns, u16 rows) {
+  config_.cols = columns;
+  config_.rows = rows;
+  config_changed();
+}
+
+Task<> Console::run(Queue& queue, u16 index) {
+  return index == kReceiveQueue ? receive(queue) : transmit(queue);
+}
+
+Task<> Console::receive(Queue& queue) {
+  for (;;) {
+    std::optional<DescriptorChain> chain = co_await queue.next();
+    if (!chain) break;
+    if (chain->writable.empty() || chain->writable.has_hole()) {
+      log_.guest("console: a buffer for input that cannot be written to");
+      continue;
+    }
+    assert(posted_ < kQueueSize);
+    buffers_[(oldest_ + posted_) % kQueueSize].emplace(std::move(*chain));
+    ++posted_;
+    end_.reader_ready();
+  }
+  for (std::optional<DescriptorChain>& buffer : buffers_) buffer.reset();
+  posted_ = 0;
+}
+
+u64 Console::take_input(std::span<const u8> bytes) {
+  u64 taken = 0;
+  while (posted_ > 0 && taken < bytes.size()) {
+    std::optional<DescriptorChain>& buffer = buffers_[oldest_];
+    const u64 part = std::min(bytes.size() - taken, buffer->writable.size());
+    buffer->writable.copy_in(bytes.subspan(taken, part));
+    buffer->written = static_cast<u32>(part);
+    buffer.reset();  // back to the driver
+    oldest_ = (oldest_ + 1) % kQueueSize;
+    --posted_;
+    taken += part;
+  }
+  return taken;
+}
+
+Task<> Console::transmit(Queue& queue) {
+  for (;;) {
+    std::optional<DescriptorChain> chain = co_await queue.next();
+    if (!chain) co_return;
+    if (!chain->writable.empty()) {
+      log_.guest("console: a buffer for output that is to be written to");
+      queue.mark_broken();
+    } else if (!chain->readable.has_hole()) {
+      take_output(chain->readable);
+    }
+  }
+}
+
+void Console::take_output(Segments& data) {
+  // More than the host end can hold is not even looked at: the guest decides how long a request is.
+  if (data.size() > ConsoleEnd::kOutputBytes) {
+    end_.drop(data.size() - ConsoleEnd::kOutputBytes);
+    data.truncate(ConsoleEnd::kOutputBytes);
+  }
+  std::array<u8, 1024> copy;
+  while (!data.empty()) {
+    const std::span<u8> part = std::span(copy).first(std::min<u64>(data.size(), copy.size()));
+    data.copy_out(part);
+    output(part);
+  }
+}
+
+void Console::output(std::span<const u8> bytes) {
+  panic_watch_.see(bytes);
+  end_.write(bytes);
+}
+
+}  // namespace uvmm

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Console: the virtio console device (virtio 1.2, 5.3) with one port. I/O thread only. Its host end outlives
+// it.
+//
+// It asks nothing of the host itself: what the guest transmits is copied to the host end at once, and buffers
+// that the guest has posted wait here until the host end has input for them.
+#pragma once
+
+#include <linux/virtio_console.h>
+
+#include <array>
+#include <optional>
+
+#include "devices/console_end.h"
+#include "devices/panic_watch.h"
+#include "devices/virtio/device.h"
+#include "vmm/base/log.h"
+
+namespace uvmm {
+
+class Console final : public VirtioDevice, private ConsoleReader {
+ public:
+  // virtio 1.2, 5.3.2.
+  static constexpr u16 kReceiveQueue = 0;
+  static constexpr u16 kTransmitQueue = 1;
+  static constexpr u16 kQueueSize = 64;
+
+  Console(Io& io, ConsoleEnd& end, Log& log);
+  ~Console() override { end_.set_reader(nullptr); }
+
+  u16 device_id() const override;
+  u64 features() const override;
+  std::span<const u16> queue_sizes() const override { return kQueueSizes; }
+  std::span<const u8> config() const override;
+  void write_config(u32 offset, std::span<const u8> bytes) override;
+  Task<> run(Queue& queue, u16 index) override;
+
+  // The terminal has another size. 0 by 0 until then: unknown.
+  void resize(u16 columns, u16 rows);
+
+  bool saw_panic() const { return panic_watch_.seen(); }
+
+ private:
+  static constexpr std::array<u16, 2> kQueueSizes = {kQueueSize, kQueueSize};
+
+  Task<> receive(Queue& queue);
+  Task<> transmit(Queue& queue);
+  void take_output(Segments& data);
+  void output(std::span<const u8> bytes);
+
+  bool wants_input() const override { return posted_ > 0; }
+  u64 take_input(std::span<const u8> bytes) override;
+
+  ConsoleEnd& end_;
+  Log& log_;
+  virtio_console_config config_{};
+  PanicWatch panic_watch_;
+
+  // The guest's buffers for input, oldest first: a ring of as many as its queue can have out.
+  std::array<std::optional<DescriptorChain>, kQueueSize> buffers_;
+  u32 oldest_ = 0;
+  u32 posted_ = 0;
+};
+
+}  // namespace uvmm

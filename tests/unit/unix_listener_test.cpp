@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "devices/unix_listener.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace uvmm {
+namespace {
+
+struct Directory {
+  Directory() {
+    char name[] = "/tmp/uvmm-unix-XXXXXX";
+    path = ::mkdtemp(name);
+  }
+  ~Directory() { std::filesystem::remove_all(path); }
+  std::string path;
+};
+
+bool connects(const std::string& path) {
+  const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+  path.copy(name.sun_path, sizeof name.sun_path - 1);
+  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
+}
+
+Error error_of(const std::string& path) {
+  const auto listener = UnixListener::listen(path);
+  REQUIRE_FALSE(listener);
+  return listener.error();
+}
+
+TEST_CASE("unix listener: clients can connect, and only the owner's") {
+  const Directory directory;
+  const std::string path = directory.path + "/socket";
+  const auto listener = UnixListener::listen(path);
+  REQUIRE(listener);
+  CHECK(connects(path));
+  struct stat status{};
+  REQUIRE(::stat(path.c_str(), &status) == 0);
+  CHECK((status.st_mode & 0777) == 0600);
+}
+
+TEST_CASE("unix listener: the path goes with it") {
+  const Directory directory;
+  const std::string path = directory.path + "/socket";
+  CHECK(UnixListener::listen(path));
+  CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE("[case 169] unix listener: a file that is there is refused and stays") {
+  const Directory directory;
+  const std::string path = directory.path + "/file";
+  std::ofstream(path) << "precious";
+  const Error error = error_of(path);
+  CHECK(error.kind == ErrorKind::kCannotCreate);
+  CHECK(error.message == "cannot listen at " + path + ": there is a file already");
+  CHECK(std::filesystem::file_size(path) == 8);
+}
+
+TEST_CASE("[case 169] unix listener: a path that another process listens at is refused and stays") {
+  const Directory directory;
+  const std::string path = directory.path + "/socket";
+  const auto first = UnixListener::listen(path);
+  const Error error = error_of(path);
+  CHECK(error.kind == ErrorKind::kBusy);
+  CHECK(connects(path));
+}
+
+TEST_CASE("[case 169] unix listener: a socket that nobody listens on any more is replaced") {
+  const Directory directory;
+  const std::string path = directory.path + "/socket";
+  {
+    const Fd dead(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+    path.copy(name.sun_path, sizeof name.sun_path - 1);
+    REQUIRE(::bind(dead.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0);
+  }
+  const auto listener = UnixListener::listen(path);
+  CHECK(listener);
+  CHECK(connects(path));
+}
+
+TEST_CASE("[case 169] unix listener: at its end it leaves what is not its own") {
+  const Directory directory;
+  const std::string path = directory.path + "/socket";
+  {
+    const auto listener = UnixListener::listen(path);
+    std::filesystem::remove(path);
+    std::ofstream(path) << "another";
+  }
+  CHECK(std::filesystem::exists(path));
+}
+
+TEST_CASE("unix listener: a path that no socket can have is refused") {
+  CHECK(error_of("").kind == ErrorKind::kBadData);
+  const Error error = error_of("/tmp/" + std::string(103, 'x'));
+  CHECK(error.kind == ErrorKind::kBadData);
+  CHECK(error.message.ends_with("a socket's path has 1 to 107 bytes, not 108"));
+}
+
+TEST_CASE("unix listener: a directory that is not there is said so") {
+  const Error error = error_of("/nonexistent/socket");
+  CHECK(error.kind == ErrorKind::kCannotCreate);
+  CHECK(error.message == "cannot listen at /nonexistent/socket: No such file or directory");
+}
+
+}  // namespace
+}  // namespace uvmm
