@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio.h"
+
+#include <linux/pci_regs.h>
+
+namespace payload {
+namespace {
+
+constexpr u16 kLargestQueue = 64;
+
+// Order of stores to memory and of what the device does with them: a processor keeps its stores in order, and
+// a doorbell is no ordinary store.
+void barrier() {
+  asm volatile("" : : : "memory");
+}
+
+}  // namespace
+
+VirtQueue::VirtQueue(u16 size, u64 doorbell, u16 index)
+    : size_(size),
+      index_(index),
+      doorbell_(doorbell),
+      descriptors_(static_cast<vring_desc*>(allocate(sizeof(vring_desc) * size, 16))),
+      available_(static_cast<vring_avail*>(allocate(6 + 2 * std::size_t{size}, 2))),
+      used_(static_cast<volatile vring_used*>(allocate(6 + 8 * std::size_t{size}, 4))) {
+  available_->flags = VRING_AVAIL_F_NO_INTERRUPT;
+}
+
+u32 VirtQueue::transfer(std::initializer_list<Buffer> buffers) {
+  if (buffers.size() > size_) fail("a request of more buffers than the queue has");
+  u16 at = 0;
+  for (const Buffer& buffer : buffers) {
+    const bool last = at + 1u == buffers.size();
+    descriptors_[at] = {
+        .addr = reinterpret_cast<u64>(buffer.data),
+        .len = buffer.bytes,
+        .flags = u16((last ? 0 : VRING_DESC_F_NEXT) | (buffer.device_writes ? VRING_DESC_F_WRITE : 0)),
+        .next = u16(at + 1)};
+    ++at;
+  }
+  const u16 slot = u16(available_->idx % size_);
+  available_->ring[slot] = 0;
+  barrier();
+  *const_cast<volatile u16*>(&available_->idx) = u16(available_->idx + 1);
+  barrier();
+  mmio_write(doorbell_, index_);
+  while (used_->idx == seen_) asm volatile("pause");
+  barrier();
+  const u32 written = used_->ring[seen_ % size_].len;
+  ++seen_;
+  return written;
+}
+
+bool VirtioDevice::open(u16 id, u32 nth) {
+  for (u32 number = 0; number < kPciDevices; ++number) {
+    pci_.number = number;
+    if (pci_.read<u16>(PCI_VENDOR_ID) != kVirtioVendorId) continue;
+    if (pci_.read<u16>(PCI_DEVICE_ID) != kVirtioDeviceIdBase + id) continue;
+    if (nth-- > 0) continue;
+    pci_.write<u16>(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    if (!find_structures()) fail("device ", number, " lacks a virtio structure");
+    mmio_write<u8>(common_ + VIRTIO_PCI_COMMON_STATUS, 0);
+    while (mmio_read<u8>(common_ + VIRTIO_PCI_COMMON_STATUS) != 0) {
+    }
+    set_status(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+    return true;
+  }
+  return false;
+}
+
+// virtio 1.2, 4.1.4: the capabilities say where in which BAR each structure is.
+bool VirtioDevice::find_structures() {
+  for (u8 at = pci_.read<u8>(PCI_CAPABILITY_LIST); at != 0; at = pci_.read<u8>(at + 1u)) {
+    if (pci_.read<u8>(at) != PCI_CAP_ID_VNDR) continue;
+    const u8 type = pci_.read<u8>(at + VIRTIO_PCI_CAP_CFG_TYPE);
+    const u8 bar = pci_.read<u8>(at + VIRTIO_PCI_CAP_BAR);
+    if (bar > 5) continue;
+    const u64 start = pci_.read<u32>(PCI_BASE_ADDRESS_0 + 4u * bar) & ~u32{0xf};
+    const u64 structure = start + pci_.read<u32>(at + VIRTIO_PCI_CAP_OFFSET);
+    if (type == VIRTIO_PCI_CAP_COMMON_CFG) common_ = structure;
+    if (type == VIRTIO_PCI_CAP_DEVICE_CFG) config_ = structure;
+    if (type == VIRTIO_PCI_CAP_NOTIFY_CFG) {
+      notify_ = structure;
+      notify_multiplier_ = pci_.read<u32>(at + VIRTIO_PCI_NOTIFY_CAP_MULT);
+    }
+  }
+  return common_ && notify_;
+}
+
+void VirtioDevice::set_status(u8 bits) {
+  const u8 status = mmio_read<u8>(common_ + VIRTIO_PCI_COMMON_STATUS);
+  mmio_write<u8>(common_ + VIRTIO_PCI_COMMON_STATUS, u8(status | bits));
+}
+
+u64 VirtioDevice::negotiate(u64 wanted) {
+  for (u32 half = 0; half < 2; ++half) {
+    mmio_write<u32>(common_ + VIRTIO_PCI_COMMON_DFSELECT, half);
+    offered_ |= u64{mmio_read<u32>(common_ + VIRTIO_PCI_COMMON_DF)} << 32 * half;
+  }
+  const u64 accepted = offered_ & (wanted | feature(VIRTIO_F_VERSION_1));
+  for (u32 half = 0; half < 2; ++half) {
+    mmio_write<u32>(common_ + VIRTIO_PCI_COMMON_GFSELECT, half);
+    mmio_write<u32>(common_ + VIRTIO_PCI_COMMON_GF, u32(accepted >> 32 * half));
+  }
+  set_status(VIRTIO_CONFIG_S_FEATURES_OK);
+  if (!(mmio_read<u8>(common_ + VIRTIO_PCI_COMMON_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK)) {
+    fail("the device refuses the features");
+  }
+  return accepted;
+}
+
+VirtQueue VirtioDevice::set_up_queue(u16 index) {
+  mmio_write<u16>(common_ + VIRTIO_PCI_COMMON_Q_SELECT, index);
+  u16 size = mmio_read<u16>(common_ + VIRTIO_PCI_COMMON_Q_SIZE);
+  if (size == 0) fail("the device has no queue ", u32{index});
+  if (size > kLargestQueue) {
+    size = kLargestQueue;
+    mmio_write<u16>(common_ + VIRTIO_PCI_COMMON_Q_SIZE, size);
+  }
+  const u64 doorbell = notify_ + u64{mmio_read<u16>(common_ + VIRTIO_PCI_COMMON_Q_NOFF)} * notify_multiplier_;
+  const VirtQueue queue(size, doorbell, index);
+  const auto write_address = [this](u32 register_low, u64 value) {
+    mmio_write<u32>(common_ + register_low, u32(value));
+    mmio_write<u32>(common_ + register_low + 4, u32(value >> 32));
+  };
+  write_address(VIRTIO_PCI_COMMON_Q_DESCLO, queue.descriptors());
+  write_address(VIRTIO_PCI_COMMON_Q_AVAILLO, queue.available());
+  write_address(VIRTIO_PCI_COMMON_Q_USEDLO, queue.used());
+  mmio_write<u16>(common_ + VIRTIO_PCI_COMMON_Q_ENABLE, 1);
+  return queue;
+}
+
+void VirtioDevice::driver_ok() {
+  set_status(VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+}  // namespace payload

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// A virtio-pci driver (virtio 1.2, 4.1) without interrupts: it kicks, then looks until the device is done.
+#pragma once
+
+#include <initializer_list>
+
+#include "devices/virtio/spec.h"
+#include "pci.h"
+
+namespace payload {
+
+struct Buffer {
+  void* data;
+  u32 bytes;
+  bool device_writes;
+};
+
+class VirtQueue {
+ public:
+  VirtQueue() = default;
+  VirtQueue(u16 size, u64 doorbell, u16 index);
+
+  // Makes one request of these buffers available and waits for it. Returns how many bytes the device wrote.
+  u32 transfer(std::initializer_list<Buffer> buffers);
+
+  u64 descriptors() const { return reinterpret_cast<u64>(descriptors_); }
+  u64 available() const { return reinterpret_cast<u64>(available_); }
+  u64 used() const { return reinterpret_cast<u64>(used_); }
+
+ private:
+  u16 size_ = 0;
+  u16 index_ = 0;
+  u16 seen_ = 0;  // used entries
+  u64 doorbell_ = 0;
+  vring_desc* descriptors_ = nullptr;
+  vring_avail* available_ = nullptr;
+  volatile vring_used* used_ = nullptr;
+};
+
+class VirtioDevice {
+ public:
+  // The `nth` device of type `id` in bus order (virtio 1.2, 5), reset and acknowledged. False if there is
+  // none.
+  bool open(u16 id, u32 nth = 0);
+
+  // Takes VERSION_1 and what is both offered and wanted; returns that.
+  u64 negotiate(u64 wanted);
+  u64 offered() const { return offered_; }
+
+  VirtQueue set_up_queue(u16 index);
+  void driver_ok();
+
+  template <typename T>
+  T config(u32 offset) const {
+    return mmio_read<T>(config_ + offset);
+  }
+
+ private:
+  bool find_structures();
+  void set_status(u8 bits);
+
+  PciDevice pci_;
+  u64 common_ = 0, config_ = 0, notify_ = 0;
+  u32 notify_multiplier_ = 0;
+  u64 offered_ = 0;
+};
+
+}  // namespace payload
