@@ -86,7 +86,7 @@ newest_package() {
 # It appears under its name only when it is whole, and only one process makes it.
 cached() {
   local name=$1 path
-  path=$guest_cache/$name-$(digest "$2")
+  path=$(cached_path "$1" "$2")
   shift 2
   if [[ ! -e $path ]]; then
     mkdir -p "$guest_cache"
@@ -106,11 +106,12 @@ cached() {
   printf '%s\n' "$path"
 }
 
-digest() {
+# cached_path NAME KEY: where that artefact is, if it is there.
+cached_path() {
   local line
   while IFS= read -r line; do
     if [[ -f $line ]]; then sha256sum <"$line"; else printf '%s\n' "$line"; fi
-  done <<<"$1" | sha256sum | cut -c1-16
+  done <<<"$2" | sha256sum | { read -r line _; echo "$guest_cache/$1-${line::16}"; }
 }
 
 # --- programs for initial file systems
