@@ -12,17 +12,15 @@ namespace {
 
 struct Compressor {
   std::string name;
-  std::string command;  // from standard input to standard output, as Linux's scripts/Makefile.lib runs it
+  std::string
+      command;  // from standard input to standard output, as Linux's scripts/Makefile.lib has it but faster
 };
 
 const std::vector<Compressor> kCompressors = {
-    {"gzip", "gzip -n -f -9"},
-    {"xz", "xz --check=crc32 --x86 --lzma2=,dict=32MiB"},
-    {"lzma", "lzma -9"},
-    {"bzip2", "bzip2 -9"},
-    {"zstd", "zstd -q --ultra -22"},
-    {"lz4", "lz4 -l -9 -c -z - -"},
-    {"lzo", "lzop -9"},
+    {"gzip", "gzip -n -f -1"}, {"xz", "xz --check=crc32 --x86 --lzma2=preset=0"},
+    {"lzma", "lzma -0"},       {"bzip2", "bzip2 -1"},
+    {"zstd", "zstd -q -1"},    {"lz4", "lz4 -l -1 -c -z - -"},
+    {"lzo", "lzop -1"},
 };
 
 // Nothing where this machine lacks the program.
@@ -104,9 +102,9 @@ TEST_CASE("decompress: a stream that holds less than it claims is refused") {
 TEST_CASE("decompress: a stream cut anywhere is refused") {
   for (const Compressor& compressor : kCompressors) {
     INFO(compressor.name);
-    const auto packed = compress(compressor, std::span(kContent).first(2000));
+    const auto packed = compress(compressor, std::span(kContent).first(600));
     if (!packed) continue;
-    std::vector<u8> unpacked(2000);
+    std::vector<u8> unpacked(600);
     // bzip2 and the like may have all content before their last bytes, which are sums and ends.
     const u64 content_bytes = compressor.name == "lz4" ? packed->size() : packed->size() - 3;
     for (u64 size = 0; size < content_bytes; ++size)
@@ -118,11 +116,11 @@ TEST_CASE("decompress: a stream cut anywhere is refused") {
 TEST_CASE("decompress: a stream with any byte changed does no harm") {
   for (const Compressor& compressor : kCompressors) {
     INFO(compressor.name);
-    auto packed = compress(compressor, std::span(kContent).first(2000));
+    auto packed = compress(compressor, std::span(kContent).first(600));
     if (!packed) continue;
-    std::vector<u8> unpacked(2000);
+    std::vector<u8> unpacked(600);
     for (u8& byte : *packed) {
-      for (const u8 flip : {0x01, 0x80, 0xff}) {
+      for (const u8 flip : {0x01, 0xff}) {
         byte ^= flip;
         (void)decompress(*packed, unpacked);
         byte ^= flip;
