@@ -35,6 +35,11 @@ GuestAddress FakeRam::allocate(u64 bytes, u64 alignment) {
   return guest(start);
 }
 
+void FakeRam::recycle() {
+  std::memset(low_.get(), 0, next_ - kStart);
+  next_ = kStart;
+}
+
 FakeDriver::FakeDriver(u16 size, u64 negotiated)
     : own_ram_(std::make_unique<FakeRam>()),
       ram_(*own_ram_),

@@ -33,6 +33,8 @@ class FakeRam {
 
   // A fresh piece of the first region.
   GuestAddress allocate(u64 bytes, u64 alignment = 1);
+  // Takes all of these back, zeroed: cheaper than a new FakeRam for each of a million fuzz inputs.
+  void recycle();
 
   const GuestMemory& memory() const { return memory_; }
 
