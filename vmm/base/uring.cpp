@@ -100,7 +100,7 @@ Uring::~Uring() {
 
 io_uring_sqe* Uring::next_sqe() {
   io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-  while (!sqe) {  // the submission queue is full: hand it over and go on
+  while (!sqe) {       // the submission queue is full: hand it over and go on
     assert(enabled_);  // before run() no more may be submitted than the queue holds
     ++enters_;
     io_uring_submit(&ring_);
@@ -139,13 +139,13 @@ void Uring::run() {
     submit(wake_op_);
   }
   turn_ends_.run();
-  while (!stopping_.load(std::memory_order_acquire)) turn();
+  turn_until([this] { return stopping_.load(std::memory_order_acquire); });
 }
 
 void Uring::drain() {
   if (!enabled_) return;
   cancel(wake_op_);
-  while (in_flight_ > 0) turn();
+  turn_until([this] { return in_flight_ == 0; });
 }
 
 void Uring::turn() {

@@ -32,6 +32,11 @@ class Uring final : public Io {
   // Turns until stop(). A turn: submit what has gathered and wait for completions in one system call, take
   // all of them, run their coroutines, run what was put off to the turn's end.
   void run();
+  // Turns until `done()`, which is asked before each turn. After run().
+  template <typename Done>
+  void turn_until(Done done) {
+    while (!done()) turn();
+  }
   // Turns until nothing is in flight any more. For the end, after everything was cancelled.
   void drain();
   void stop();

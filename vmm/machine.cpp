@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/machine.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/layout.h"
+#include "arch/x86_64/platform.h"
+#include "boot/acpi.h"
+#include "boot/boot_params.h"
+#include "boot/cmdline.h"
+#include "boot/image_magic.h"
+#include "boot/initrd.h"
+#include "boot/kernel.h"
+#include "boot/kernel_cache.h"
+#include "devices/block.h"
+#include "devices/disk_image.h"
+#include "devices/rng.h"
+#include "vmm/kvm/system.h"
+
+namespace uvmm {
+namespace {
+
+// The word in the BIOS data area where a kernel says how it wants to be reset. Linux writes 0 or 0x1234 there
+// on its way to a reboot, and on no other; with reboot=t a triple fault follows, which this tells from a
+// crash.
+constexpr GuestAddress kResetFlag = guest(0x472);
+constexpr u16 kNoResetRequested = 0x5AFE;
+
+// 16550 (earlycon): transmit holding register, and the line status register with "empty" set for good.
+constexpr u16 kTransmitPort = layout::kEarlyconPort;
+constexpr u16 kLineStatusPort = layout::kEarlyconPort + 5;
+constexpr u8 kTransmitterEmpty = 0x60;
+
+constexpr u8 kPanicEvent = 1 << 0;  // pvpanic's PVPANIC_PANICKED
+
+constexpr u16 kMostQueuesByDefault = 4;
+
+ImageFormat format_of(const std::string& path) {
+  // Only a look: DiskImage::open() says what is wrong with the file. O_NONBLOCK, since it may be a FIFO.
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  return fd ? image_format(fd.get()) : ImageFormat::kUnknown;
+}
+
+u32 device_count(const Config& config) {
+  return static_cast<u32>(config.disks.size()) + config.rng +
+         (config.console.kind != ConsoleConfig::Kind::kOff);
+}
+
+// A write to a pipe without a reader must be an error, not the end of the process; and the signal that goes
+// with it is for the thread that writes, which with io_uring is this one.
+class PipeSignalBlock {
+ public:
+  PipeSignalBlock() {
+    sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~PipeSignalBlock() {
+    const timespec at_once{};
+    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &at_once);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t pipe_{}, before_{};
+  bool was_pending_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Callbacks callbacks) {
+  GuestRam ram = UVMM_TRY(GuestRam::create(config.memory));
+  std::unique_ptr<Machine> machine(new Machine(std::move(callbacks), std::move(ram)));
+  UVMM_CHECK(machine->build(config));
+  return machine;
+}
+
+Machine::Machine(Callbacks callbacks, GuestRam ram)
+    : callbacks_(std::move(callbacks)),
+      log_(callbacks_.log, callbacks_.log_level),
+      ram_(std::move(ram)),
+      memory_(ram_.memory()) {}
+
+Result<void> Machine::build(const Config& config) {
+  std::vector<CmdlineDisk> kinds;
+  std::vector<DiskImage> disks;
+  for (const DiskConfig& disk : config.disks) {
+    const ImageFormat format = format_of(disk.path);
+    const bool read_only = disk.read_only.value_or(is_read_only(format));
+    disks.push_back(UVMM_TRY(DiskImage::open(disk, read_only)));
+    kinds.push_back({.root = disk.root, .read_only = read_only, .format = format});
+  }
+  const GuestAddress entry = UVMM_TRY(load(config, kinds));
+  UVMM_CHECK(create_vm(config, entry));
+  uring_ = UVMM_TRY(Uring::create());
+  return attach_devices(config, std::move(disks));
+}
+
+// Puts into RAM all that the kernel finds there. Returns where it is entered.
+Result<GuestAddress> Machine::load(const Config& config, std::span<const CmdlineDisk> disks) {
+  const KernelSource source{
+      .path = config.kernel,
+      .cache_directory = config.kernel_cache ? default_kernel_cache_directory() : std::string(),
+      .may_map = ram_.may_map(),
+  };
+  const LoadedKernel kernel = UVMM_TRY(load_kernel(source, memory_, log_));
+  const layout::Range initrd = UVMM_TRY(load_initrds(config.initrds, memory_, kernel));
+  cmdline_ = UVMM_TRY(build_cmdline(
+      {
+          .text = config.cmdline,
+          .default_text = config.default_cmdline,
+          .console = config.console.kind != ConsoleConfig::Kind::kOff,
+          .earlycon = config.earlycon,
+          .initrd = !config.initrds.empty(),
+          .disks = disks,
+      },
+      kernel.header.cmdline_size));
+  UVMM_CHECK(write_boot_params({.header = kernel.header, .cmdline = cmdline_, .initrd = initrd}, memory_));
+  UVMM_CHECK(write_acpi_tables(memory_, config.cpus));
+  if (!memory_.write(kResetFlag, kNoResetRequested))
+    return fail(ErrorKind::kBadData, "the guest has too little memory");
+  return kernel.entry;
+}
+
+// In the order that KVM does fastest: memory slots, interrupt controller, vCPUs; eventfds come later.
+Result<void> Machine::create_vm(const Config& config, GuestAddress entry) {
+  const kvm::System system = UVMM_TRY(kvm::System::open());
+  const int most_cpus = system.check_extension(KVM_CAP_MAX_VCPUS);
+  if (config.cpus > static_cast<u32>(most_cpus))
+    return fail(ErrorKind::kBadData, "--cpus {}: KVM here has at most {}", config.cpus, most_cpus);
+  vm_ = std::make_unique<kvm::Vm>(UVMM_TRY(system.create_vm()));
+
+  u32 slot = 0;
+  for (const GuestMemory::Region& region : memory_.regions())
+    UVMM_CHECK(vm_->set_user_memory_region(slot++, region.start, region.bytes, kvm::Vm::Access::kReadWrite));
+  bus_ = UVMM_TRY(DeviceBus::create(device_count(config)));
+  UVMM_CHECK(bus_->map(*vm_, slot));
+
+  UVMM_CHECK(arch::create_interrupt_controller(*vm_, config.cpus));
+  routes_ = std::make_unique<kvm::MsiRoutes>(*vm_, arch::needs_extended_destinations(config.cpus));
+
+  std::vector<kvm_cpuid_entry2> cpuid = UVMM_TRY(arch::supported_cpuid(system, config.cpus));
+  for (u32 index = 0; index < config.cpus; ++index) {
+    kvm::Vcpu vcpu = UVMM_TRY(vm_->create_vcpu(index));
+    arch::set_apic_id(cpuid, index);
+    UVMM_CHECK(arch::set_up_vcpu(vcpu, cpuid));
+    if (index == 0) UVMM_CHECK(arch::set_up_entry(vcpu, memory_, entry, cpuid));
+    vcpus_.push_back(
+        std::make_unique<VcpuThread>(std::move(vcpu), index, memory_, static_cast<ExitHandler&>(*this)));
+  }
+  return {};
+}
+
+Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage> disks) {
+  const DeviceBus::Host host{*uring_, memory_, log_, *vm_, *routes_};
+  earlycon_ = config.earlycon;
+
+  for (std::size_t i = 0; i < disks.size(); ++i) {
+    const DiskConfig& disk = config.disks[i];
+    const u16 by_default = static_cast<u16>(std::min<u32>(config.cpus, kMostQueuesByDefault));
+    const BlockOptions options{.serial = disk.serial, .queues = disk.queues ? disk.queues : by_default};
+    auto block = std::make_unique<Block>(*uring_, std::move(disks[i]), options, log_);
+    UVMM_CHECK(bus_->attach(std::move(block), "disk " + disk.path, host));
+  }
+  if (config.console.kind != ConsoleConfig::Kind::kOff) {
+    console_end_ = UVMM_TRY(ConsoleEnd::open(*uring_, config.console, log_));
+    auto console = std::make_unique<Console>(*uring_, *console_end_, log_);
+    console_ = console.get();
+    UVMM_CHECK(bus_->attach(std::move(console), "console", host));
+  }
+  if (config.rng) UVMM_CHECK(bus_->attach(std::make_unique<Rng>(*uring_), "rng", host));
+  return {};
+}
+
+Machine::~Machine() {
+  // Nothing may go away while the kernel has it: first the guest stops, then what is in flight ends.
+  if (uring_) uring_->close();
+  vcpus_.clear();
+  if (!bus_ || !uring_) return;
+  bus_->shut_down();
+  uring_->drain();
+  bus_.reset();  // devices before the host ends that they write to
+}
+
+Outcome Machine::run() {
+  const PipeSignalBlock no_pipe_signal;
+  if (console_end_) console_end_->start([this] { end(End::kStopped); });
+  for (std::size_t i = vcpus_.size(); i-- > 0;) {
+    if (i == 0 && callbacks_.before_first_run) callbacks_.before_first_run();
+    if (Result<void> started = vcpus_[i]->start(); !started) {
+      end(End::kInternalError, started.error().message);
+      break;
+    }
+  }
+  uring_->run();
+
+  uring_->close();
+  for (auto& vcpu : vcpus_) vcpu->stop();
+  for (auto& vcpu : vcpus_) vcpu->join();
+  if (console_end_) {
+    console_end_->close();
+    uring_->turn_until([&] { return console_end_->closed(); });
+  }
+  if (outcome_.end == End::kReboot || outcome_.end == End::kTripleFault) outcome_.end = what_reset_means();
+  return outcome_;
+}
+
+void Machine::stop() {
+  end(End::kStopped);
+}
+
+void Machine::resize_console(u16 columns, u16 rows) {
+  if (console_) uring_->call([&] { console_->resize(columns, rows); });
+}
+
+ExitCounts Machine::exits() const {
+  ExitCounts sum;
+  for (const auto& vcpu : vcpus_) {
+    const ExitCounts counts = vcpu->exits();
+    sum.io_in += counts.io_in;
+    sum.io_out += counts.io_out;
+    sum.mmio_read += counts.mmio_read;
+    sum.mmio_write += counts.mmio_write;
+    sum.other += counts.other;
+  }
+  return sum;
+}
+
+// The first end counts; what follows from it (the other vCPUs' ends, say) does not.
+void Machine::end(End how, std::string detail) {
+  {
+    const std::lock_guard lock(end_mutex_);
+    if (has_ended_) return;
+    has_ended_ = true;
+    outcome_ = {how, std::move(detail)};
+  }
+  uring_->stop();
+}
+
+// A kernel that panics resets the machine (panic=-1), and with reboot=t a reset is a triple fault.
+End Machine::what_reset_means() const {
+  if (panicked_ || (console_ && console_->saw_panic())) return End::kPanic;
+  if (outcome_.end == End::kReboot) return End::kReboot;
+  return memory_.read<u16>(kResetFlag) == kNoResetRequested ? End::kTripleFault : End::kReboot;
+}
+
+void Machine::ended(VcpuEnd reason, std::string detail) {
+  switch (reason) {
+    case VcpuEnd::kPowerOff:
+      return end(End::kPowerOff);
+    case VcpuEnd::kReset:
+      return end(End::kReboot);
+    case VcpuEnd::kCrash:
+      return end(End::kPanic, std::move(detail));
+    case VcpuEnd::kTripleFault:
+      return end(End::kTripleFault, std::move(detail));
+    case VcpuEnd::kInternalError:
+      return end(End::kInternalError, std::move(detail));
+  }
+}
+
+void Machine::pio_read(u16 port, std::span<u8> bytes) {
+  std::ranges::fill(bytes, 0xFF);
+  if (port == layout::kPanicPort) bytes[0] = kPanicEvent;
+  if (port == layout::kSleepStatusPort) bytes[0] = 0;
+  if (earlycon_ && port >= layout::kEarlyconPort && port - layout::kEarlyconPort < layout::kEarlyconPorts)
+    bytes[0] = port == kLineStatusPort ? kTransmitterEmpty : 0;
+}
+
+void Machine::pio_write(u16 port, std::span<const u8> bytes) {
+  const u8 value = bytes[0];
+  if (port == layout::kResetPort && value == layout::kResetValue) return end(End::kReboot);
+  if (port == layout::kSleepControlPort && (value & layout::kSleepEnable) &&
+      layout::sleep_type(value) == layout::kSleepTypeOff)
+    return end(End::kPowerOff);
+  if (port == layout::kPanicPort && (value & kPanicEvent)) panicked_ = true;
+  if (earlycon_ && port == kTransmitPort) earlycon_byte(value);
+}
+
+void Machine::mmio_read(GuestAddress gpa, std::span<u8> bytes) {
+  std::ranges::fill(bytes, 0xFF);
+  if (DeviceBus::contains(gpa)) uring_->call([&] { bus_->read(gpa, bytes); });
+}
+
+void Machine::mmio_write(GuestAddress gpa, std::span<const u8> bytes) {
+  if (DeviceBus::contains(gpa)) uring_->call([&] { bus_->write(gpa, bytes); });
+}
+
+void Machine::earlycon_byte(u8 byte) {
+  constexpr std::size_t kLongestLine = 512;
+  const std::lock_guard lock(earlycon_mutex_);
+  if (byte != '\n') {
+    if (byte != '\r') earlycon_line_ += static_cast<char>(byte);
+    if (earlycon_line_.size() < kLongestLine) return;
+  }
+  log_.warning("earlycon: {}", earlycon_line_);
+  earlycon_line_.clear();
+}
+
+}  // namespace uvmm

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Machine: the one place that knows all parts of a VM, puts them together and routes what its vCPUs do.
+//
+// create() opens and builds everything; run() makes the calling thread the I/O thread until the VM's end.
+// stop() and resize_console() may be called on any thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <uvmm/uvmm.hpp>
+
+#include "boot/cmdline.h"
+#include "devices/console.h"
+#include "devices/console_end.h"
+#include "devices/disk_image.h"
+#include "vmm/base/guest_memory.h"
+#include "vmm/base/log.h"
+#include "vmm/base/result.h"
+#include "vmm/base/uring.h"
+#include "vmm/device_bus.h"
+#include "vmm/guest_ram.h"
+#include "vmm/kvm/msi_routes.h"
+#include "vmm/kvm/vm.h"
+#include "vmm/vcpu.h"
+
+namespace uvmm {
+
+class Machine final : private ExitHandler {
+ public:
+  static Result<std::unique_ptr<Machine>> create(const Config& config, Callbacks callbacks);
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+  ~Machine();
+
+  Outcome run();
+  void stop();
+  void resize_console(u16 columns, u16 rows);
+
+  std::string_view cmdline() const { return cmdline_; }
+  ExitCounts exits() const;
+
+ private:
+  Machine(Callbacks callbacks, GuestRam ram);
+  Result<void> build(const Config& config);
+  Result<GuestAddress> load(const Config& config, std::span<const CmdlineDisk> disks);
+  Result<void> create_vm(const Config& config, GuestAddress entry);
+  Result<void> attach_devices(const Config& config, std::vector<DiskImage> disks);
+
+  void end(End how, std::string detail = {});
+  End what_reset_means() const;
+
+  void pio_read(u16 port, std::span<u8> bytes) override;
+  void pio_write(u16 port, std::span<const u8> bytes) override;
+  void mmio_read(GuestAddress gpa, std::span<u8> bytes) override;
+  void mmio_write(GuestAddress gpa, std::span<const u8> bytes) override;
+  void ended(VcpuEnd reason, std::string detail) override;
+  void earlycon_byte(u8 byte);
+
+  Callbacks callbacks_;
+  Log log_;
+  GuestRam ram_;
+  GuestMemory memory_;
+  std::string cmdline_;
+
+  std::unique_ptr<Uring> uring_;
+  std::unique_ptr<kvm::Vm> vm_;
+  std::unique_ptr<kvm::MsiRoutes> routes_;
+  std::unique_ptr<ConsoleEnd> console_end_;
+  std::unique_ptr<DeviceBus> bus_;
+  Console* console_ = nullptr;  // on the bus, if there is one
+  std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+
+  std::atomic<bool> panicked_ = false;  // the guest said so by pvpanic
+  bool earlycon_ = false;
+  std::mutex earlycon_mutex_;
+  std::string earlycon_line_;
+
+  std::mutex end_mutex_;
+  bool has_ended_ = false;
+  Outcome outcome_;
+};
+
+}  // namespace uvmm
