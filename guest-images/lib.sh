@@ -9,8 +9,10 @@ export PATH="$PATH:/usr/sbin:/sbin"
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 guest_images=$repository/guest-images
 guest_cache=${UVMM_GUEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/uvmm-guest-images}
+export UVMM_GUEST_CACHE=$guest_cache  # for the scripts that this one starts, whatever it does to the variables
 
-# What building uvmm needs, as need_packages takes it.
+# What kernels and images are made with, and what builds uvmm, as need_packages takes it.
+image_packages=(mkfs.erofs:erofs-utils cpio:cpio modprobe:kmod xz:xz-utils)
 build_packages=(
   g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config iasl:acpica-tools
   /usr/include/liburing.h:liburing-dev /usr/include/fmt/core.h:libfmt-dev /usr/include/CLI/CLI.hpp:libcli11-dev
