@@ -130,12 +130,11 @@ class Reader {
     return fail(ErrorKind::kBadData, "{}: \"{}\" {}", subject, quote(text), complaint);
   }
 
+  // A list's elements are told apart by their first values.
   void remember(const Option& option, const toml::node& node) {
-    const std::string place = location(node.source());
-    origins_.push_back({fmt::format("--{}", option.name), place});
-    if (const auto string = node.value<std::string>()) {
-      origins_.push_back({fmt::format("--{} {}", option.name, quote(*string)), place});
-    }
+    std::string subject = fmt::format("--{}", option.name);
+    if (option.place.list) subject += fmt::format(" {}", quote(node.value_or(std::string())));
+    origins_.push_back({std::move(subject), location(node.source())});
   }
 
   std::string path_;

@@ -122,7 +122,6 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
   if (interactive && !settings.quiet) print(STDERR_FILENO, "uvmm: Ctrl-a x leaves\n");
   Terminal terminal(interactive);
   messages.set_raw(interactive);
-  if (const auto size = window_size()) vm.resize_console(size->columns, size->rows);
   if (const Result<void> watching = watch_signals(vm, pidfile.path()); !watching) {
     Terminal::restore();
     pidfile.remove();
@@ -182,9 +181,6 @@ int run_command(std::span<const char* const> argv) {
   }
   settings.config.console = console_config(settings.console, owns_input_terminal());
   if (settings.dry_run) settings.config.memory.prefault = false;
-  if (Result<void> checked = check(settings.config); !checked) {
-    return refuse(messages, locate(std::move(checked.error()), parsed->origins));
-  }
   return start(std::move(*parsed), messages);
 }
 

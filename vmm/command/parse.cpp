@@ -96,6 +96,8 @@ Result<Parsed> parse(std::span<const char* const> argv) {
     if (argument.option->name == "help") parsed.settings.help = true;
     Result<void> applied = apply(argument, parsed.settings);
     if (!applied) return std::unexpected(std::move(applied.error()));
+    const std::string subject = fmt::format("--{}", argument.option->name);
+    std::erase_if(parsed.origins, [&](const Origin& origin) { return origin.subject == subject; });
   }
   return parsed;
 }
@@ -105,7 +107,10 @@ Error locate(Error error, const Origins& origins) {
   // a.img".
   const Origin* best = nullptr;
   for (const Origin& origin : origins) {
-    if (!error.message.starts_with(origin.subject + ':')) continue;
+    const std::string_view message = error.message;
+    if (!message.starts_with(origin.subject)) continue;
+    const std::string_view rest = message.substr(origin.subject.size());
+    if (!rest.starts_with(':') && !rest.starts_with(' ')) continue;
     if (!best || origin.subject.size() >= best->subject.size()) best = &origin;
   }
   if (best) error.message = fmt::format("{}: {}", best->location, error.message);

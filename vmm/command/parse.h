@@ -16,7 +16,7 @@ namespace uvmm::command {
 
 // Where in the configuration file a value stands, for messages about it.
 struct Origin {
-  std::string subject;   // "--disk a.img": how messages name it
+  std::string subject;   // "--cpus", "--disk a.img": how messages begin that are about it
   std::string location;  // "vm.toml:3:8"
 };
 using Origins = std::vector<Origin>;

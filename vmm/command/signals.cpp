@@ -70,6 +70,7 @@ void tell_window_size(Vm& vm) {
 void* watch_thread(void* argument) {
   const Watch& watch = *static_cast<Watch*>(argument);
   const sigset_t set = watched_signals();
+  tell_window_size(watch.vm);  // here, since it waits until the VM runs
   bool starting = true;
   while (true) {
     const int signal = next_signal(set, starting);

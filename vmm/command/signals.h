@@ -8,8 +8,8 @@
 
 namespace uvmm::command {
 
-// SIGTERM, SIGINT, SIGHUP and SIGQUIT end the VM; a second one ends the process on the spot. SIGWINCH tells
-// the guest the terminal's new size, SIGCONT makes the terminal raw again.
+// SIGTERM, SIGINT, SIGHUP and SIGQUIT end the VM; a second one ends the process on the spot. The guest is
+// told the terminal's size at first and with SIGWINCH; SIGCONT makes the terminal raw again.
 //
 // To be called before any thread exists, so that no other thread takes them: they are blocked everywhere.
 void block_signals();

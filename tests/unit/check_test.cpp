@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <catch2/catch.hpp>
+
+#include <string>
+
+#include <uvmm/uvmm.hpp>
+
+using namespace uvmm;
+
+namespace {
+
+Config good() {
+  Config config;
+  config.kernel = "bzImage";
+  return config;
+}
+
+std::string complaint(const Config& config) {
+  const Result<void> checked = check(config);
+  return checked ? "" : checked.error().message;
+}
+
+Config with_memory(std::uint64_t bytes) {
+  Config config = good();
+  config.memory.bytes = bytes;
+  return config;
+}
+
+Config with_disk(DiskConfig disk) {
+  Config config = good();
+  config.disks = {std::move(disk)};
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("check: the defaults and a kernel are enough") {
+  CHECK(complaint(good()).empty());
+}
+
+TEST_CASE("check: without a kernel there is nothing to boot") {
+  const Result<void> checked = check(Config{});
+  REQUIRE_FALSE(checked);
+  CHECK(checked.error().message == "--kernel: there is no kernel to boot");
+}
+
+TEST_CASE("[case 161] check: memory") {
+  CHECK(complaint(with_memory(0)) == "--memory 0: at least 64M is needed");
+  CHECK(complaint(with_memory((64u << 20) - 4096)) == "--memory 65532K: at least 64M is needed");
+  CHECK(complaint(with_memory(64u << 20)).empty());
+  CHECK(complaint(with_memory(16ull << 30)).empty());
+  CHECK(complaint(with_memory((64ull << 40) + 4096)).find("more than the 64T") != std::string::npos);
+  CHECK(complaint(with_memory(~std::uint64_t{0})).find("more than the 64T") != std::string::npos);
+  CHECK(complaint(with_memory((64u << 20) + 1)).find("not a multiple of 4K") != std::string::npos);
+  CHECK(check(with_memory(512)).error().hint == "did you mean 512M?");
+}
+
+TEST_CASE("check: kinds of memory that exclude each other") {
+  Config config = with_memory(65u << 20);
+  config.memory.hugepages = true;
+  CHECK(complaint(config) == "--memory 65M: not a multiple of 2M");
+  config.memory.bytes = 64u << 20;
+  CHECK(complaint(config).empty());
+  config.memory.mergeable = true;
+  CHECK(complaint(config) == "--memory 64M: only ordinary private memory is mergeable");
+}
+
+TEST_CASE("[case 161] check: CPUs") {
+  Config config = good();
+  config.cpus = 0;
+  CHECK(complaint(config) == "--cpus 0: at least 1 is needed");
+  config.cpus = 4097;
+  CHECK(complaint(config) == "--cpus 4097: 4096 at most");
+  config.cpus = 64;
+  CHECK(complaint(config).empty());
+}
+
+TEST_CASE("[case 156] check: a kernel command line is one line, and not too long") {
+  Config config = good();
+  config.cmdline = std::string("a\0b", 3);
+  CHECK(complaint(config) == "--cmdline a\\x00b: has a control character in it");
+  config.cmdline = "a\nb";
+  CHECK(complaint(config) == "--cmdline a\\x0ab: has a control character in it");
+  config.cmdline = "a\tb";
+  CHECK(complaint(config).empty());
+  config.cmdline.assign(2047, 'a');
+  CHECK(complaint(config).empty());
+  config.cmdline.assign(2048, 'a');
+  CHECK(complaint(config) == "--cmdline: 2048 bytes, but the kernel takes 2047 at most");
+}
+
+TEST_CASE("[case 164] check: paths with a newline, NUL or broken UTF-8, and paths too long") {
+  CHECK(complaint(with_disk({.path = "a\nb"})) == "--disk a\\x0ab: has a control character in it");
+  CHECK(complaint(with_disk({.path = std::string("a\0", 2)})) ==
+        "--disk a\\x00: has a control character in it");
+  CHECK(complaint(with_disk({.path = "a,b"})).empty());
+  CHECK(complaint(with_disk({.path = ""})) == "--disk: the path is empty");
+  CHECK(complaint(with_disk({.path = "caf\xc3\xa9"})).empty());
+  for (const char* const broken : {"\xff", "\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80",
+                                   "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\x80", "\xe2\x82"}) {
+    CHECK(complaint(with_disk({.path = broken})).find("is not UTF-8") != std::string::npos);
+  }
+  CHECK(complaint(with_disk({.path = std::string(4095, 'a')})).empty());
+  const std::string too_long = complaint(with_disk({.path = std::string(1 << 20, 'a')}));
+  CHECK(too_long.find("longer than 4095 bytes") != std::string::npos);
+  CHECK(too_long.size() < 300);
+  Config config = good();
+  config.kernel = "k\n";
+  CHECK_FALSE(check(config));
+  config = good();
+  config.initrds = {"ok", "i\r"};
+  CHECK(complaint(config) == "--initrd i\\x0d: has a control character in it");
+}
+
+TEST_CASE("check: a serial is up to 20 printable ASCII characters") {
+  CHECK(complaint(with_disk({.path = "a", .serial = "01234567890123456789"})).empty());
+  CHECK(complaint(with_disk({.path = "a", .serial = "012345678901234567890"})) ==
+        "--disk a: serial: longer than 20 bytes");
+  CHECK(complaint(with_disk({.path = "a", .serial = "x\ty"})) ==
+        "--disk a: serial: x\\x09y is not printable ASCII");
+  CHECK_FALSE(complaint(with_disk({.path = "a", .serial = "\xc3\xa9"})).empty());
+}
+
+TEST_CASE("check: queues") {
+  CHECK(complaint(with_disk({.path = "a", .queues = 64})).empty());
+  CHECK(complaint(with_disk({.path = "a", .queues = 65})) == "--disk a: queues: 64 at most, not 65");
+}
+
+TEST_CASE("check: as many disks as bus 0 has room for") {
+  Config config = good();
+  config.console.kind = ConsoleConfig::Kind::kStreams;
+  for (int i = 0; i < 29; ++i) config.disks.push_back({.path = std::to_string(i)});
+  CHECK(complaint(config).empty());
+  config.disks.push_back({.path = "one more"});
+  CHECK(complaint(config) == "--disk: 30 disks, but there is room for 29");
+  config.rng = false;
+  CHECK(complaint(config).empty());
+}
+
+TEST_CASE("check: one root disk") {
+  Config config = good();
+  config.disks = {{.path = "a", .root = true}, {.path = "b", .root = true}};
+  CHECK(complaint(config) == "--disk b: root: a is the root already");
+}
+
+TEST_CASE("[case 162] check: the same disk twice, unless both are read-only") {
+  Config config = good();
+  config.disks = {{.path = "a"}, {.path = "a"}};
+  CHECK(complaint(config) == "--disk a: the same disk twice, and not read-only");
+  config.disks[0].read_only = true;
+  CHECK_FALSE(check(config));
+  config.disks[1].read_only = true;
+  CHECK(complaint(config).empty());
+}
+
+TEST_CASE("check: a name is fit for a file name and a message") {
+  Config config = good();
+  config.name = "vm-1_a.B";
+  CHECK(complaint(config).empty());
+  for (const char* const name : {"a/b", "a b", "a\n", "caf\xc3\xa9"}) {
+    config.name = name;
+    CHECK(complaint(config).find("has a character that no name may have") != std::string::npos);
+  }
+  config.name.assign(65, 'a');
+  CHECK(complaint(config).find("longer than 64 bytes") != std::string::npos);
+}
+
+TEST_CASE("check: a console's path") {
+  Config config = good();
+  config.console.kind = ConsoleConfig::Kind::kUnix;
+  CHECK(complaint(config) == "--console unix: the path is empty");
+  config.console.path.assign(107, 'a');
+  CHECK(complaint(config).empty());
+  config.console.path.assign(108, 'a');
+  CHECK(complaint(config).find("longer than the 107 bytes of a socket's path") != std::string::npos);
+  config.console.kind = ConsoleConfig::Kind::kFile;
+  CHECK(complaint(config).empty());
+  config.console.path = "a\n";
+  CHECK_FALSE(check(config));
+}
+
+TEST_CASE("check: a console's escape needs an input") {
+  Config config = good();
+  config.console = {.kind = ConsoleConfig::Kind::kStreams, .output_fd = 1, .escape = true};
+  CHECK_FALSE(check(config));
+}
