@@ -132,6 +132,10 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
 
   Terminal::restore();
   messages.set_raw(false);
+  const ExitCounts exits = vm.exits();
+  messages.log(LogLevel::kInfo,
+               fmt::format("exits: io_in {}, io_out {}, mmio_read {}, mmio_write {}, other {}", exits.io_in,
+                           exits.io_out, exits.mmio_read, exits.mmio_write, exits.other));
   const int status = conclude(messages, outcome);
   pidfile.remove();
   ::_exit(status);
