@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// Payload guests (guest-images/payloads) in whole VMs, through the public API only.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <iterator>
+#include <string>
+#include <thread>
+
+#include <catch2/catch.hpp>
+#include <uvmm/uvmm.hpp>
+
+namespace uvmm {
+namespace {
+
+using Catch::Contains;
+using namespace std::chrono_literals;
+
+// A pipe that stands for the console.
+class ConsolePipe {
+ public:
+  ConsolePipe() {
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    read_end_ = ends[0];
+    write_end_ = ends[1];
+  }
+  ConsolePipe(const ConsolePipe&) = delete;
+  ConsolePipe& operator=(const ConsolePipe&) = delete;
+  ~ConsolePipe() {
+    ::close(read_end_);
+    ::close(write_end_);
+  }
+
+  int write_end() const { return write_end_; }
+
+  // All that is there; does not wait.
+  std::string text() const {
+    std::string text(64 << 10, '\0');
+    ::fcntl(read_end_, F_SETFL, O_NONBLOCK);
+    const ssize_t bytes = ::read(read_end_, text.data(), text.size());
+    text.resize(bytes < 0 ? 0 : std::size_t(bytes));
+    return text;
+  }
+
+ private:
+  int read_end_ = -1, write_end_ = -1;
+};
+
+// A file of `bytes` zeros, gone at the end of the test.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(std::uintmax_t bytes) {
+    const int fd = ::mkstemp(path_.data());
+    REQUIRE(fd >= 0);
+    ::close(fd);
+    std::filesystem::resize_file(path_, bytes);
+  }
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+
+  const std::string& path() const { return path_; }
+  std::string content() const {
+    std::ifstream file(path_, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+ private:
+  std::string path_ = std::filesystem::temp_directory_path() / "uvmm-test-XXXXXX";
+};
+
+struct Payload {
+  explicit Payload(const std::string& name) {
+    config.name = name;
+    config.kernel = std::string(UVMM_PAYLOADS) + "/" + name + ".elf";
+    config.kernel_cache = false;
+    config.memory.bytes = 64 << 20;
+    config.console = {.kind = ConsoleConfig::Kind::kStreams, .output_fd = console.write_end()};
+  }
+
+  Vm create() const {
+    auto vm = Vm::create(config);
+    if (!vm) FAIL(vm.error().message << "\n" << vm.error().hint);
+    return std::move(*vm);
+  }
+
+  // Runs it to its end.
+  Outcome run() {
+    Vm vm = create();
+    const Outcome outcome = vm.run();
+    output = console.text();
+    exits = vm.exits();
+    INFO(outcome.detail);
+    CHECK_THAT(output, !Contains("FAIL"));
+    return outcome;
+  }
+
+  ConsolePipe console;
+  Config config;
+  std::string output;
+  ExitCounts exits;
+};
+
+}  // namespace
+
+TEST_CASE("payload: power-off through the sleep control register") {
+  CHECK(Payload("poweroff").run().end == End::kPowerOff);
+}
+
+TEST_CASE("payload: reboot through the reset register") {
+  CHECK(Payload("reset").run().end == End::kReboot);
+}
+
+TEST_CASE("payload: [case 159] a triple fault ends the VM") {
+  const Outcome outcome = Payload("triple_fault").run();
+  CHECK(outcome.end == End::kTripleFault);
+  CHECK_THAT(outcome.detail, Contains("triple fault"));
+}
+
+TEST_CASE("payload: [case 159] an internal error ends the VM with registers and code") {
+  Payload payload("internal_error");
+  const Outcome outcome = payload.run();
+  CHECK(payload.output == "jumping\n");
+  CHECK(outcome.end == End::kInternalError);
+  CHECK_THAT(outcome.detail, Contains("rip 00000000c0000000"));
+  CHECK_THAT(outcome.detail, Contains("code "));
+}
+
+TEST_CASE("payload: text on the console is whole when the VM has ended") {
+  Payload payload("hello");
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK(payload.output == "hello from the guest\n");
+}
+
+TEST_CASE("payload: without any device the guest runs and ends") {
+  Payload payload("hello");
+  payload.config.console = {};
+  payload.config.rng = false;
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK(payload.output.empty());
+}
+
+TEST_CASE("payload: PCI has the host bridge and one function for each device") {
+  Payload payload("pci_list");
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK_THAT(payload.output, Contains("00:00.0 "));
+  CHECK_THAT(payload.output, Contains("1af4:1043 "));  // console
+  CHECK_THAT(payload.output, Contains("1af4:1044 "));  // entropy
+  CHECK(std::ranges::count(payload.output, '\n') == 3);
+}
+
+TEST_CASE("payload: [case 158] [case 160] no legacy hardware answers, nor anything outside the windows") {
+  Payload payload("legacy_ports");
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK(payload.output == "ports: ok\nholes: ok\n");
+}
+
+TEST_CASE("payload: every vCPU starts with an APIC id of its own") {
+  Payload payload("smp");
+  payload.config.cpus = GENERATE(1u, 2u, 5u, 64u);
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK(payload.output == "smp: ok, " + std::to_string(payload.config.cpus) + " vCPUs\n");
+}
+
+TEST_CASE("payload: RAM is where the memory map has it, up to 16 GiB") {
+  constexpr std::uint64_t kMiB = 1 << 20;
+  Payload payload("ram");
+  payload.config.memory.bytes = GENERATE(64 * kMiB, 1024 * kMiB, 3072 * kMiB, 3074 * kMiB, 16384 * kMiB);
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK_THAT(payload.output, Contains("ram: ok"));
+}
+
+TEST_CASE("payload: random bytes come, and come anew") {
+  Payload payload("rng");
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK(payload.output == "rng: ok\n");
+}
+
+TEST_CASE("payload: disks keep their order and serials, and what is written is in the file") {
+  const TemporaryFile first(1 << 20), second(512), third(4096);
+  Payload payload("block");
+  payload.config.disks = {{.path = first.path(), .serial = "first"},
+                          {.path = second.path(), .serial = "second"},
+                          {.path = third.path(), .read_only = true, .serial = "twenty-bytes-exactly"}};
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK(payload.output ==
+        "disk 0: 2048 sectors, serial first\ndisk 0: written and verified\n"
+        "disk 1: 1 sectors, serial second\ndisk 1: written and verified\n"
+        "disk 2: 8 sectors, serial twenty-bytes-exactly\ndisk 2: read-only\n"
+        "block: ok, 3 disks\n");
+  // The second 64-bit word of the pattern: its offset times an odd number.
+  CHECK(first.content().substr(8, 8) == std::string("\xa8\xe0\x53\xfa\xcb\xcd\xbb\xf1", 8));
+  CHECK(third.content() == std::string(4096, '\0'));
+}
+
+TEST_CASE("payload: stop() ends a halted guest within a moment") {
+  Payload payload("idle");
+  Vm vm = payload.create();
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(100ms);
+    vm.stop();
+  });
+  const auto start = std::chrono::steady_clock::now();
+  const Outcome outcome = vm.run();
+  const auto took = std::chrono::steady_clock::now() - start;
+  stopper.join();
+  CHECK(outcome.end == End::kStopped);
+  CHECK(took < 2s);
+  CHECK(payload.console.text() == "idle\n");
+}
+
+TEST_CASE("payload: stop() before run() is not lost") {
+  Payload payload("idle");
+  Vm vm = payload.create();
+  vm.stop();
+  CHECK(vm.run().end == End::kStopped);
+}
+
+TEST_CASE("payload: a VM that never runs leaves nothing behind") {
+  Payload payload("hello");
+  payload.config.cpus = 4;
+  const Vm vm = payload.create();
+  SUCCEED();
+}
+
+TEST_CASE("payload: several VMs run in one process at the same time") {
+  std::array<Payload, 3> payloads{Payload("hello"), Payload("rng"), Payload("smp")};
+  payloads[2].config.cpus = 3;
+  std::vector<std::future<Outcome>> outcomes;
+  for (const Payload& payload : payloads) {
+    outcomes.push_back(std::async(std::launch::async, [vm = payload.create()]() mutable {
+      Vm own = std::move(vm);  // a VM goes where it ran
+      return own.run();
+    }));
+  }
+  for (auto& outcome : outcomes) CHECK(outcome.get().end == End::kPowerOff);
+  CHECK(payloads[0].console.text() == "hello from the guest\n");
+  CHECK(payloads[1].console.text() == "rng: ok\n");
+  CHECK(payloads[2].console.text() == "smp: ok, 3 vCPUs\n");
+}
+
+TEST_CASE("payload: configuration is read without exits") {
+  Payload payload("pci_list");
+  payload.run();
+  // The list itself reads each of 32 places in the ECAM; those with a function are memory.
+  CHECK(payload.exits.mmio_read < 100);
+}
+
+}  // namespace uvmm
