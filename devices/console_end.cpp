@@ -123,20 +123,29 @@ Task<> ConsoleEnd::read_input(int fd) {
   }
 }
 
+// A guest without room stops the reading. Where there is an escape, though, some keys are read ahead: it has
+// to be found when the guest does not listen, then above all.
+bool ConsoleEnd::wants_input() const {
+  if (has_escape_) return staged_.size() < kInputBytes;
+  return staged_.empty() && reader_ && reader_->wants_input();
+}
+
 void ConsoleEnd::stage(std::span<const u8> bytes) {
-  u64 count = bytes.size();
   if (has_escape_) {
-    count = escape_.filter(bytes, stage_);
-  } else {
-    std::ranges::copy(bytes, stage_.begin());
+    const u64 count = escape_.filter(bytes, filtered_);
+    bytes = std::span<const u8>(filtered_).first(count);
   }
-  staged_ = std::span(stage_).first(count);
+  staged_.push(bytes);
   deliver();
   if (escape_.quit() && on_quit_) std::exchange(on_quit_, nullptr)();
 }
 
 void ConsoleEnd::deliver() {
-  if (!staged_.empty() && reader_) staged_ = staged_.subspan(reader_->take_input(staged_));
+  while (!staged_.empty() && reader_) {
+    const u64 taken = reader_->take_input(staged_.front());
+    if (taken == 0) return;
+    staged_.drop_front(taken);
+  }
 }
 
 void ConsoleEnd::reader_ready() {

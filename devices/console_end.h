@@ -43,7 +43,7 @@ class ConsoleEnd {
  public:
   static constexpr u64 kOutputBytes = 256_KiB;  // the most that waits to be written
   static constexpr u64 kBacklogBytes = 64_KiB;  // the last output that a socket's next client is shown
-  static constexpr u64 kInputBytes = 4_KiB;     // the most that waits for the guest
+  static constexpr u64 kInputBytes = 4_KiB;     // the most that is read at once
 
   // Opens what `config` names, whose kind is not kOff.
   static Result<std::unique_ptr<ConsoleEnd>> open(Io& io, const ConsoleConfig& config, Log& log);
@@ -73,7 +73,7 @@ class ConsoleEnd {
 
   Task<> serve_clients();
   Task<> read_input(int fd);
-  bool wants_input() const { return staged_.empty() && reader_ && reader_->wants_input(); }
+  bool wants_input() const;
   void stage(std::span<const u8> bytes);
   void deliver();
 
@@ -107,8 +107,8 @@ class ConsoleEnd {
   ConsoleReader* reader_ = nullptr;
   WaitList input_wanted_;
   std::array<u8, kInputBytes> typed_;
-  std::array<u8, kInputBytes + 1> stage_;
-  std::span<const u8> staged_;  // the part of stage_ that the guest has not taken yet
+  std::array<u8, kInputBytes + 1> filtered_;
+  ByteRing staged_{2 * kInputBytes};  // what the guest has not taken yet
   bool has_escape_ = false;
   EscapeFilter escape_;
   std::function<void()> on_quit_;

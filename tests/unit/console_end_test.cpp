@@ -136,6 +136,30 @@ TEST_CASE("console end: the escape ends the VM, once, and is not the guest's") {
   CHECK(s.quits == 1);
 }
 
+TEST_CASE("console end: the escape is found when the guest does not listen") {
+  Streams s(true);
+  s.reader.room = 0;
+  s.type("ab");
+  s.type("c\x01x");
+  CHECK(s.quits == 1);
+  s.reader.room = 100;
+  s.end->reader_ready();
+  CHECK(s.reader.got == "abc");
+}
+
+TEST_CASE("[case 137] console end: with an escape, too, a guest without room stops the reading in the end") {
+  Streams s(true);
+  s.reader.room = 0;
+  const std::string much(ConsoleEnd::kInputBytes - 1, 'k');
+  s.type(much);
+  s.type(much);
+  CHECK(s.io.empty());
+  s.reader.room = 1 << 20;
+  s.end->reader_ready();
+  CHECK(s.reader.got == much + much);
+  CHECK(s.io.size() == 1);
+}
+
 TEST_CASE("console end: without escape every key is the guest's") {
   Streams s;
   s.type("\x01x");
