@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+// The uvmm command as its users have it: exit statuses, messages, streams, signals, files.
+#include <catch2/catch.hpp>
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstddef>
+#include <filesystem>
+
+#include "tests/cli/payload.h"
+#include "tests/cli/process.h"
+
+using namespace uvmm::test;
+using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
+
+namespace {
+
+// Tests that start a VM need a KVM, though none that runs kernels at full speed.
+bool has_kvm() {
+  if (::access("/dev/kvm", R_OK | W_OK) == 0) return true;
+  WARN("skipped: no access to /dev/kvm");
+  return false;
+}
+
+// A system call that a container's policy forbids.
+void forbid(unsigned number) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter = {.len = 4, .filter = program};
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+// Until the VM runs: its pidfile is there and the threads are started.
+bool is_running(const Process& process, const std::string& pidfile) {
+  return Process::wait_until([&] {
+    const std::string tasks = "/proc/" + std::to_string(process.pid()) + "/task";
+    std::error_code gone;
+    const auto threads = std::distance(std::filesystem::directory_iterator(tasks, gone), {});
+    return exists(pidfile) && threads >= 3;
+  });
+}
+
+tcflag_t local_modes(int terminal) {
+  termios mode{};
+  ::tcgetattr(terminal, &mode);
+  return mode.c_lflag;
+}
+
+}  // namespace
+
+TEST_CASE("cli: without arguments there is a short usage") {
+  const Ending ending = run({});
+  CHECK(ending.status == 64);
+  CHECK(ending.output.empty());
+  CHECK_THAT(ending.errors, StartsWith("usage: uvmm --kernel PATH"));
+}
+
+TEST_CASE("cli: help, version and configuration go to standard output") {
+  const Ending help = run({"--help"});
+  CHECK(help.status == 0);
+  CHECK(help.errors.empty());
+  CHECK(std::ranges::count(help.output, '\n') <= 40);
+  CHECK_THAT(run({"--help", "disk"}).output, Contains("serial=TEXT"));
+  CHECK(run({"--help", "dsk"}).status == 64);
+  CHECK_THAT(run({"--version"}).output, StartsWith("uvmm "));
+  CHECK_THAT(run({"--print-config", "--cpus=2"}).output, Contains("cpus = 2\n"));
+}
+
+TEST_CASE("cli: --print-config reads back through --config") {
+  const Directory directory;
+  const Ending printed = run({"--print-config", "--kernel=k", "--disk=a,,b,ro", "--memory=1G,shared", "-v"});
+  CHECK(printed.status == 0);
+  const std::string file = directory.write("vm.toml", printed.output);
+  CHECK(run({"--print-config", "--config", file}).output == printed.output);
+}
+
+TEST_CASE("cli: doctor says whether a VM can run, line by line") {
+  const Ending ending = run({"doctor"});
+  CHECK((ending.status == 0 || ending.status == 69));
+  CHECK_THAT(ending.output, Contains("/dev/kvm: "));
+  CHECK_THAT(ending.output, Contains("guest kernels: "));
+  CHECK_THAT(ending.output, Contains("io_uring: "));
+  CHECK_THAT(ending.output, Contains(ending.status == 0 ? "A VM can run here." : "No VM can run here."));
+}
+
+TEST_CASE("cli: a message is one line and a hint, and its status fits") {
+  const Ending unknown = run({"--kernel", "k", "--dsk", "a"});
+  CHECK(unknown.status == 64);
+  CHECK(unknown.errors == "error: unknown option: --dsk\n  hint: did you mean --disk?\n");
+  CHECK(unknown.output.empty());
+  CHECK(run({"--disk", "a"}).status == 64);  // no kernel
+  CHECK(run({"--kernel", "/nonexistent/k", "--dry-run"}).status == 66);
+  CHECK(run({"--config", "/nonexistent/vm.toml"}).status == 66);
+}
+
+TEST_CASE("cli: messages as JSON") {
+  const Ending ending = run({"--log-format=json", "--kernel=k", "--cpus=0"});
+  CHECK(ending.status == 65);
+  CHECK_THAT(ending.errors, StartsWith("{\"time\":\""));
+  CHECK_THAT(ending.errors, Contains("\"level\":\"error\",\"vm\":\"uvmm\",\"message\":\"--cpus 0: at least"));
+  CHECK(std::ranges::count(ending.errors, '\n') == 1);
+}
+
+TEST_CASE("[case 161] cli: memory and CPUs out of bounds") {
+  CHECK(run({"--kernel=k", "--memory=0"}).errors == "error: --memory 0: at least 64M is needed\n");
+  CHECK(run({"--kernel=k", "--memory=0"}).status == 65);
+  CHECK(run({"--kernel=k", "--memory", "-1"}).status == 64);
+  CHECK(run({"--kernel=k", "--memory=1E"}).status == 64);
+  CHECK(run({"--kernel=k", "--memory=512MB "}).status == 64);
+  CHECK(run({"--kernel=k", "--memory=100T"}).status == 65);
+  CHECK(run({"--kernel=k", "--cpus=0"}).status == 65);
+  CHECK(run({"--kernel=k", "--cpus=4097"}).status == 65);
+  CHECK(run({"--kernel=k", "--cpus=many"}).status == 64);
+}
+
+TEST_CASE("[case 162] cli: the same disk twice") {
+  CHECK(run({"--kernel=k", "--disk=a", "--disk=a"}).status == 65);
+}
+
+TEST_CASE("[case 163] cli: disks that are none") {
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  const auto with_disk = [&](const std::string& disk) { return run({"--kernel", kernel, "--disk", disk}); };
+  CHECK(with_disk(directory.file("absent")).status == 66);
+  CHECK_THAT(with_disk(directory.file("absent")).errors, Contains(directory.file("absent")));
+  CHECK(with_disk("/tmp").status == 65);
+  CHECK(with_disk(directory.write("empty", "")).status == 65);
+  CHECK(with_disk(directory.write("odd", std::string(513, 'x'))).status == 65);
+  REQUIRE(::mkfifo(directory.file("fifo").c_str(), 0600) == 0);
+  CHECK(with_disk(directory.file("fifo")).status == 65);
+}
+
+TEST_CASE("[case 163] cli: a disk without permission") {
+  if (::geteuid() != 0) return;  // only root can become somebody else here
+  const Directory directory;
+  ::chmod(directory.file(".").c_str(), 0755);
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  const std::string disk = directory.write("disk", std::string(512, 'x'));
+  ::chmod(disk.c_str(), 0400);
+  const Ending ending = run({"--kernel", kernel, "--disk", disk}, {.before_exec = [] {
+                              if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(1);
+                            }});
+  CHECK(ending.status == 77);
+  CHECK_THAT(ending.errors, Contains(disk + ": Permission denied"));
+}
+
+TEST_CASE("[case 164] cli: keys and paths") {
+  CHECK(run({"--kernel=k", "--disk=a,seriel=1"}).errors ==
+        "error: --disk a: unknown key \"seriel\"\n  hint: did you mean serial?\n");
+  CHECK(run({"--kernel=k", "--disk=a,ro,ro"}).status == 64);
+  CHECK(run({"--kernel=k", "--disk=a\nb"}).status == 65);
+  CHECK(run({"--kernel=k\xff"}).status == 65);
+  CHECK(run({"--kernel=" + std::string(100'000, 'k')}).status == 64);
+}
+
+TEST_CASE("[case 165] cli: a hostile configuration file is refused in little memory") {
+  const Directory directory;
+  const std::string nested = directory.write("nested", "disk = " + std::string(10000, '['));
+  const std::string dotted = directory.write("dotted", [] {
+    std::string text = "a";
+    for (int i = 0; i < 500000; ++i) text += ".a";
+    return text + " = 1";
+  }());
+  const std::string huge = directory.write("huge", "kernel = \"");
+  REQUIRE(::truncate(huge.c_str(), off_t{1} << 30) == 0);
+  const auto bounded = [] {
+    const rlimit limit = {.rlim_cur = 32 << 20, .rlim_max = 32 << 20};
+    ::setrlimit(RLIMIT_DATA, &limit);
+  };
+  for (const std::string& file : {nested, dotted, huge}) {
+    CAPTURE(file);
+    CHECK(run({"--config", file}, {.before_exec = bounded}).status == 65);
+  }
+  const Ending line = run({"--config", directory.write("bad", "cpus = 1\ncpus = 2\n")});
+  CHECK(line.status == 65);
+  CHECK_THAT(line.errors, StartsWith("error: " + directory.file("bad") + ":2:"));
+}
+
+TEST_CASE("[case 167] cli: no access to /dev/kvm") {
+  if (::geteuid() != 0 || !exists("/dev/kvm")) return;
+  struct stat device{};
+  ::stat("/dev/kvm", &device);
+  if ((device.st_mode & 0006) != 0) return;  // everybody has access here
+  const Directory directory;
+  ::chmod(directory.file(".").c_str(), 0755);
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  const Ending ending = run({"--kernel", kernel, "--no-cache"}, {.before_exec = [] {
+                              if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(1);
+                            }});
+  CHECK(ending.status == 77);
+  CHECK_THAT(ending.errors, Contains("/dev/kvm: Permission denied\n  hint: "));
+}
+
+TEST_CASE("[case 167] cli: io_uring is forbidden") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  const Ending ending = run({"--kernel", kernel}, {.before_exec = [] { forbid(SYS_io_uring_setup); }});
+  CHECK((ending.status == 69 || ending.status == 77));
+  CHECK_THAT(ending.errors, Contains("io_uring"));
+  CHECK_THAT(ending.errors, Contains("  hint: "));
+}
+
+TEST_CASE("cli: the status says how the guest ended") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const auto status = [&](std::string_view code) {
+    const std::string kernel = directory.write("kernel", payload(code));
+    return run({"--kernel", kernel, "--no-cache"});
+  };
+  const Ending power_off = status(kPowerOff);
+  CHECK(power_off.status == 0);
+  CHECK(power_off.output.empty());
+  CHECK(power_off.errors.empty());
+  CHECK(status(kReset).status == 80);
+  CHECK(status(kPanic).status == 81);
+  const Ending triple_fault = status(kTripleFault);
+  CHECK(triple_fault.status == 83);
+  CHECK_THAT(triple_fault.errors, StartsWith("error: the guest stopped: triple fault\n"));
+}
+
+TEST_CASE("cli: -v shows the kernel command line") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  CHECK_THAT(run({"-v", "--kernel", kernel, "--cmdline", "more=1"}).errors,
+             Contains("kernel command line: console=hvc0 panic=-1 reboot=t more=1\n"));
+  CHECK(run({"-v", "-q", "--kernel", kernel}).errors.empty());
+}
+
+TEST_CASE("cli: a log file has it all, with times, and errors are on standard error as well") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kTripleFault));
+  const std::string log = directory.write("log", "before\n");
+  const Ending ending = run({"-v", "--kernel", kernel, "--log-file", log});
+  CHECK_THAT(ending.errors, StartsWith("error: the guest stopped"));
+  CHECK_THAT(read_file(log), StartsWith("before\n2"));
+  CHECK_THAT(read_file(log), Contains("Z info: kernel command line: "));
+  CHECK_THAT(read_file(log), Contains("Z error: the guest stopped"));
+  CHECK(run({"--kernel", kernel, "--log-file", "/nonexistent/log"}).status == 73);
+}
+
+TEST_CASE("cli: --dry-run checks and starts nothing") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kReset));
+  CHECK(run({"--dry-run", "--kernel", kernel}).status == 0);
+  const std::string broken = directory.write("broken", "no kernel");
+  CHECK(run({"--dry-run", "--kernel", broken}).status == 65);
+}
+
+TEST_CASE("cli: a signal ends the VM, and the pidfile goes with it") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kIdle));
+  const std::string pidfile = directory.file("pid");
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
+    CAPTURE(signal);
+    Process process({"--kernel", kernel, "--pidfile", pidfile});
+    REQUIRE(is_running(process, pidfile));
+    CHECK(read_file(pidfile) == std::to_string(process.pid()) + "\n");
+    process.signal(signal);
+    CHECK(process.wait().status == 128 + signal);
+    CHECK_FALSE(exists(pidfile));
+  }
+}
+
+TEST_CASE("cli: a second VM cannot have the pidfile") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kIdle));
+  const std::string pidfile = directory.file("pid");
+  const Process first({"--kernel", kernel, "--pidfile", pidfile});
+  REQUIRE(is_running(first, pidfile));
+  CHECK(run({"--kernel", kernel, "--pidfile", pidfile}).status == 75);
+  CHECK(exists(pidfile));
+}
+
+TEST_CASE("[case 168] cli: streams that are closed at the start are never a device's") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kIdle));
+  const std::string pidfile = directory.file("pid");
+  const Process process({"--kernel", kernel, "--pidfile", pidfile}, {.closed = {0, 1, 2}});
+  REQUIRE(is_running(process, pidfile));
+  for (const char* const stream : {"0", "1", "2"}) {
+    const std::string link = "/proc/" + std::to_string(process.pid()) + "/fd/" + stream;
+    CHECK(std::filesystem::read_symlink(link) == "/dev/null");
+  }
+}
+
+TEST_CASE("cli: on a terminal the input is raw, Ctrl-a x leaves, and the terminal is as before") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kIdle));
+  const std::string pidfile = directory.file("pid");
+  Process process({"--kernel", kernel, "--pidfile", pidfile}, {.terminal = true});
+  const tcflag_t before = local_modes(process.terminal());
+  REQUIRE(is_running(process, pidfile));
+  REQUIRE(Process::wait_until([&] { return (local_modes(process.terminal()) & ICANON) == 0; }));
+  process.type("\x01x");
+  REQUIRE(Process::wait_until([&] { return !exists(pidfile); }));
+  CHECK(local_modes(process.terminal()) == before);
+  const Ending ending = process.wait();
+  CHECK(ending.status == 130);
+  CHECK_THAT(ending.output, Contains("Ctrl-a x leaves"));
+}
+
+TEST_CASE("cli: a signal restores the terminal, too") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kIdle));
+  const std::string pidfile = directory.file("pid");
+  Process process({"--kernel", kernel, "--pidfile", pidfile}, {.terminal = true});
+  const tcflag_t before = local_modes(process.terminal());
+  REQUIRE(is_running(process, pidfile));
+  REQUIRE(Process::wait_until([&] { return (local_modes(process.terminal()) & ICANON) == 0; }));
+  process.signal(SIGTERM);
+  REQUIRE(Process::wait_until([&] { return !exists(pidfile); }));
+  CHECK(local_modes(process.terminal()) == before);
+  CHECK(process.wait().status == 128 + SIGTERM);
+}
+
+TEST_CASE("[case 169] cli: a console socket's path that is taken") {
+  if (!has_kvm()) return;
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  const std::string file = directory.write("file", "precious");
+  const Ending regular = run({"--kernel", kernel, "--console", "unix=" + file});
+  CHECK((regular.status == 73 || regular.status == 75));
+  CHECK(read_file(file) == "precious");
+
+  const std::string path = directory.file("live");
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+  REQUIRE(::listen(listener, 1) == 0);
+  const Ending live = run({"--kernel", kernel, "--console", "unix=" + path});
+  CHECK((live.status == 73 || live.status == 75));
+  CHECK(exists(path));
+  ::close(listener);
+}
