@@ -14,12 +14,17 @@ export UVMM_GUEST_CACHE=$guest_cache  # for the scripts that this one starts, wh
 # What kernels and images are made with, and what builds uvmm, as need_packages takes it.
 image_packages=(mkfs.erofs:erofs-utils cpio:cpio modprobe:kmod xz:xz-utils)
 build_packages=(
-  g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config iasl:acpica-tools
+  g++:g++ cmake:cmake ninja:ninja-build
   /usr/include/liburing.h:liburing-dev /usr/include/fmt/core.h:libfmt-dev /usr/include/CLI/CLI.hpp:libcli11-dev
   /usr/include/toml++/toml.h:libtomlplusplus-dev /usr/include/nlohmann/json.hpp:nlohmann-json3-dev
-  /usr/include/zlib.h:zlib1g-dev /usr/include/lzma.h:liblzma-dev /usr/include/zstd.h:libzstd-dev
-  /usr/include/lz4frame.h:liblz4-dev /usr/include/bzlib.h:libbz2-dev /usr/include/lzo/lzo1x.h:liblzo2-dev
-  /usr/include/seccomp.h:libseccomp-dev
+  /usr/include/sha256.h:libmd-dev /usr/include/zlib.h:zlib1g-dev /usr/include/lzma.h:liblzma-dev
+  /usr/include/zstd.h:libzstd-dev /usr/include/lz4frame.h:liblz4-dev /usr/include/bzlib.h:libbz2-dev
+  /usr/include/lzo/lzo1x.h:liblzo2-dev
+)
+test_packages=(
+  /usr/include/catch2/catch.hpp:catch2 iasl:acpica-tools python3:python3 fio:fio mkfs.ext4:e2fsprogs
+  xz:xz-utils bzip2:bzip2 lzop:lzop lz4:lz4 zstd:zstd mkfs.erofs:erofs-utils mksquashfs:squashfs-tools mkfs.xfs:xfsprogs
+  mkfs.btrfs:btrfs-progs
 )
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
