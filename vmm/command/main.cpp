@@ -17,6 +17,7 @@
 #include "vmm/command/doctor.h"
 #include "vmm/command/failure.h"
 #include "vmm/command/help.h"
+#include "vmm/command/leave.h"
 #include "vmm/command/messages.h"
 #include "vmm/command/parse.h"
 #include "vmm/command/pidfile.h"
@@ -115,7 +116,7 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
   return std::nullopt;
 }
 
-// Ends the process by itself: taking a Vm apart takes KVM milliseconds in which nobody would know the status.
+// Ends the process by itself, with the Vm as it is: see leave().
 [[noreturn]] void run(Vm& vm, const Settings& settings, Pidfile& pidfile, Messages& messages) {
   const bool interactive = settings.config.console.escape;
   messages.log(LogLevel::kInfo, fmt::format("kernel command line: {}", vm.cmdline()));
@@ -138,7 +139,7 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
                            exits.io_out, exits.mmio_read, exits.mmio_write, exits.other));
   const int status = conclude(messages, outcome);
   pidfile.remove();
-  ::_exit(status);
+  leave(status);
 }
 
 int start(Parsed parsed, Messages& messages) {
