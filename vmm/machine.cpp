@@ -204,6 +204,7 @@ Outcome Machine::run() {
   uring_->close();
   for (auto& vcpu : vcpus_) vcpu->stop();
   for (auto& vcpu : vcpus_) vcpu->join();
+  uring_->catch_up();  // the guest's last words may still be in a queue
   if (console_end_) {
     console_end_->close();
     uring_->turn_until([&] { return console_end_->closed(); });

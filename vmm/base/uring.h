@@ -37,6 +37,8 @@ class Uring final : public Io {
   void turn_until(Done done) {
     while (!done()) turn();
   }
+  // Handles whatever has happened by now, without waiting for more. After run().
+  void catch_up();
   // Turns until nothing is in flight any more. For the end, after everything was cancelled.
   void drain();
   void stop();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/command/parse.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "vmm/command/arguments.h"
