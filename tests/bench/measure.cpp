@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // measure: times commands from outside, in turn, so that what disturbs one disturbs all. Prints a line for
-// each run: the command's number and microseconds; with --to-first-run also its page faults until then.
+// each run: the command's number and microseconds; with --to-first-run also microseconds of processor time
+// and page faults.
 //
-//   measure --runs N --to-first-run -- COMMAND... [-- COMMAND...]...   exec to the first KVM_RUN, then kills
-//   it measure --runs N --to TEXT -- ...      exec to TEXT on its standard output, then kills it measure
-//   --runs N --from TEXT -- ...    TEXT on its standard output to its end, as its parent learns of it
+//   measure [--runs N] SPAN -- COMMAND... [-- COMMAND...]...
+//
+//   --to-first-run   from exec to the first KVM_RUN, then kills it
+//   --to TEXT        from exec to TEXT on its standard output, then kills it
+//   --from TEXT      from TEXT on its standard output to its end, as its parent learns of it
 //
 // The first KVM_RUN is caught by a seccomp filter, which holds the command's thread and tells us. The filter
 // costs a few tens of nanoseconds a system call, the same for every command; a tracer would cost
@@ -57,15 +60,17 @@ struct Options {
   std::exit(64);
 }
 
-std::int64_t now_ns() {
+std::int64_t now_ns(clockid_t clock = CLOCK_MONOTONIC) {
   timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  ::clock_gettime(clock, &time);
   return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
 }
 
-// Shared with the child: when it called exec, and the descriptor that tells of its KVM_RUN.
+// Shared with the child: when it called exec, the processor time it had taken by then, and the descriptor
+// that tells of its KVM_RUN.
 struct Shared {
   std::int64_t exec_ns;
+  std::int64_t exec_processor_ns;
   int listener;
 };
 
@@ -99,6 +104,7 @@ int install_filter() {
   if (::write(go, &ready, 1) != 1) ::_exit(127);
   char answer;
   if (filtered && ::read(go, &answer, 1) != 1) ::_exit(127);
+  shared.exec_processor_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID);
   shared.exec_ns = now_ns();
   ::execvp(command[0], command);
   std::fprintf(stderr, "measure: cannot run %s: %s\n", command[0], std::strerror(errno));
@@ -175,7 +181,9 @@ void reap(const Child& child) {
 
 struct Sample {
   std::int64_t ns = -1;  // -1: the command ended without doing what was waited for
-  long faults = -1;      // until the first KVM_RUN, if that is what was waited for
+  // Until the first KVM_RUN, if that is what was waited for. Processor time is that of all threads.
+  std::int64_t processor_ns = -1;
+  long faults = -1;
 };
 
 Sample measure(const Options& options, char* const* command, Shared& shared) {
@@ -183,12 +191,19 @@ Sample measure(const Options& options, char* const* command, Shared& shared) {
   const Child child = start(command, shared, filtered);
   const bool reached = filtered ? wait_for_first_run(child) : wait_for_text(child, options.text);
   const std::int64_t reached_ns = now_ns();
-  const long faults = filtered ? page_faults(child.pid) : -1;
+  Sample sample;
+  if (reached && filtered) {
+    clockid_t clock;
+    if (::clock_getcpuclockid(child.pid, &clock) == 0)
+      sample.processor_ns = now_ns(clock) - shared.exec_processor_ns;
+    sample.faults = page_faults(child.pid);
+  }
   if (reached && options.span != Span::kFromText) ::kill(child.pid, SIGKILL);
   reap(child);
   const std::int64_t ended_ns = now_ns();
-  if (!reached) return {};
-  return {options.span == Span::kFromText ? ended_ns - reached_ns : reached_ns - shared.exec_ns, faults};
+  if (reached)
+    sample.ns = options.span == Span::kFromText ? ended_ns - reached_ns : reached_ns - shared.exec_ns;
+  return sample;
 }
 
 Options parse(int argc, char** argv) {
@@ -244,7 +259,8 @@ int main(int argc, char** argv) {
         return 1;
       }
       std::printf("%zu %.1f", i, static_cast<double>(sample.ns) / 1000);
-      if (sample.faults >= 0) std::printf(" %ld", sample.faults);
+      if (options.span == Span::kToFirstRun)
+        std::printf(" %.1f %ld", static_cast<double>(sample.processor_ns) / 1000, sample.faults);
       std::putchar('\n');
       std::fflush(stdout);
     }
