@@ -410,6 +410,22 @@ TEST_CASE("[case 63] block: many buffers over the same page cost no memory") {
   CHECK(f.byte(at.back()) == VIRTIO_BLK_S_IOERR);
 }
 
+TEST_CASE("[case 64] block: data read into the ring itself harms the driver only") {
+  Fixture f;
+  const u64 ring = address(f.driver.layout.descriptors);
+  const auto at =
+      f.driver.chain().reads(Fixture::header(VIRTIO_BLK_T_IN)).writes_at(ring, 512).writes(1).offer();
+  f.kick();
+  REQUIRE(f.io.pending(0).kind == Op::Kind::kReadv);
+  const std::span<u8> target = f.driver.memory.slice(guest(ring), 512).value();
+  std::ranges::fill(target, 0xff);  // what the host would read
+  f.io.finish(0, 512);
+  CHECK(f.byte(at.back()) == VIRTIO_BLK_S_OK);
+  f.driver.offer_head(0);
+  f.kick();  // served or refused, but nothing else
+  CHECK(f.queue.listener.broke == 1);
+}
+
 TEST_CASE("[case 65] block: a read behind the end of an image that was cut fails") {
   Fixture f;
   const auto status = f.read(8, 1024);
