@@ -2,10 +2,10 @@
 // library WHAT RUNS FILE: times parts of libuvmm in this process. Prints a line for each run: the variant's
 // name and microseconds.
 //
-//   create PAYLOAD        Vm::create to the first vCPU about to run, of a VM like that of start: "create"
-//   kernel-load BZIMAGE   load_kernel() with an empty cache, "cold"; from the cache by copying, "copied", and
-//   by
-//                         mapping, "mapped"; and to compare, one read() of as much into new memory, "read"
+//   create PAYLOAD        "create": Vm::create to the first vCPU about to run, of a VM like that of start
+//   kernel-load BZIMAGE   load_kernel() with an empty cache ("cold"), from the cache by copying ("copied")
+//   and
+//                         by mapping ("mapped"); and to compare, one read() of as much ("read")
 #include <fcntl.h>
 #include <unistd.h>
 
