@@ -3,8 +3,7 @@
 // name and microseconds.
 //
 //   create PAYLOAD        "create": Vm::create to the first vCPU about to run, of a VM like that of start
-//   kernel-load BZIMAGE   load_kernel() with an empty cache ("cold"), from the cache by copying ("copied")
-//   and
+//   kernel-load BZIMAGE   load_kernel() with an empty cache ("cold"), from the cache by copying ("copied"),
 //                         by mapping ("mapped"); and to compare, one read() of as much ("read")
 #include <fcntl.h>
 #include <unistd.h>
