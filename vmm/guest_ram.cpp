@@ -3,6 +3,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+
 #include "arch/x86_64/layout.h"
 #include "vmm/base/fd.h"
 
@@ -60,7 +62,13 @@ Result<GuestRam> GuestRam::create(const MemoryConfig& config) {
   // Advice: a kernel without the feature says no, and the guest runs all the same.
   ::madvise(start, bytes, MADV_DONTDUMP);
   ::madvise(start, bytes, MADV_DONTFORK);
-  if (!config.hugepages) ::madvise(start, bytes, MADV_HUGEPAGE);
+  if (!config.hugepages) {
+    // Of the first 2 MiB little but tables is ever used: to clear all of them would delay the start for
+    // nothing.
+    const u64 low = std::min(bytes, kHugePageSize);
+    ::madvise(start, low, MADV_NOHUGEPAGE);
+    ::madvise(start + low, bytes - low, MADV_HUGEPAGE);
+  }
   if (config.mergeable) ::madvise(start, bytes, MADV_MERGEABLE);
   if (config.prefault && ::madvise(start, bytes, MADV_POPULATE_WRITE) != 0)
     return mapping_failure(config, errno);
