@@ -22,18 +22,19 @@
 
 #include "tests/cli/payload.h"
 #include "tests/cli/process.h"
+#include "tests/fakes/skip.h"
 
 using namespace uvmm::test;
 using Catch::Matchers::Contains;
 using Catch::Matchers::StartsWith;
 
+using uvmm::skip;
+
 namespace {
 
 // Tests that start a VM need a KVM, though none that runs kernels at full speed.
-bool has_kvm() {
-  if (::access("/dev/kvm", R_OK | W_OK) == 0) return true;
-  WARN("skipped: no access to /dev/kvm");
-  return false;
+void need_kvm() {
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) skip("no access to /dev/kvm");
 }
 
 // A system call that a container's policy forbids.
@@ -150,7 +151,7 @@ TEST_CASE("[case 163] cli: disks that are none") {
 }
 
 TEST_CASE("[case 163] cli: a disk without permission") {
-  if (::geteuid() != 0) return;  // only root can become somebody else here
+  if (::geteuid() != 0) skip("only root can become somebody else");
   const Directory directory;
   ::chmod(directory.file(".").c_str(), 0755);
   const std::string kernel = directory.write("kernel", payload(kPowerOff));
@@ -196,10 +197,10 @@ TEST_CASE("[case 165] cli: a hostile configuration file is refused in little mem
 }
 
 TEST_CASE("[case 167] cli: no access to /dev/kvm") {
-  if (::geteuid() != 0 || !exists("/dev/kvm")) return;
+  if (::geteuid() != 0 || !exists("/dev/kvm")) skip("needs root and /dev/kvm");
   struct stat device{};
   ::stat("/dev/kvm", &device);
-  if ((device.st_mode & 0006) != 0) return;  // everybody has access here
+  if ((device.st_mode & 0006) != 0) skip("everybody has access to /dev/kvm here");
   const Directory directory;
   ::chmod(directory.file(".").c_str(), 0755);
   const std::string kernel = directory.write("kernel", payload(kPowerOff));
@@ -211,7 +212,7 @@ TEST_CASE("[case 167] cli: no access to /dev/kvm") {
 }
 
 TEST_CASE("[case 167] cli: io_uring is forbidden") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kPowerOff));
   const Ending ending = run({"--kernel", kernel}, {.before_exec = [] { forbid(SYS_io_uring_setup); }});
@@ -221,7 +222,7 @@ TEST_CASE("[case 167] cli: io_uring is forbidden") {
 }
 
 TEST_CASE("cli: the status says how the guest ended") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const auto status = [&](std::string_view code) {
     const std::string kernel = directory.write("kernel", payload(code));
@@ -239,7 +240,7 @@ TEST_CASE("cli: the status says how the guest ended") {
 }
 
 TEST_CASE("cli: -v shows the kernel command line") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kPowerOff));
   CHECK_THAT(run({"-v", "--kernel", kernel, "--cmdline", "more=1"}).errors,
@@ -248,7 +249,7 @@ TEST_CASE("cli: -v shows the kernel command line") {
 }
 
 TEST_CASE("cli: a log file has it all, with times, and errors are on standard error as well") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kTripleFault));
   const std::string log = directory.write("log", "before\n");
@@ -261,7 +262,7 @@ TEST_CASE("cli: a log file has it all, with times, and errors are on standard er
 }
 
 TEST_CASE("cli: --dry-run checks and starts nothing") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kReset));
   CHECK(run({"--dry-run", "--kernel", kernel}).status == 0);
@@ -270,7 +271,7 @@ TEST_CASE("cli: --dry-run checks and starts nothing") {
 }
 
 TEST_CASE("cli: a signal ends the VM, and the pidfile goes with it") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kIdle));
   const std::string pidfile = directory.file("pid");
@@ -286,7 +287,7 @@ TEST_CASE("cli: a signal ends the VM, and the pidfile goes with it") {
 }
 
 TEST_CASE("cli: a second VM cannot have the pidfile") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kIdle));
   const std::string pidfile = directory.file("pid");
@@ -297,7 +298,7 @@ TEST_CASE("cli: a second VM cannot have the pidfile") {
 }
 
 TEST_CASE("[case 168] cli: streams that are closed at the start are never a device's") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kIdle));
   const std::string pidfile = directory.file("pid");
@@ -310,7 +311,7 @@ TEST_CASE("[case 168] cli: streams that are closed at the start are never a devi
 }
 
 TEST_CASE("cli: on a terminal the input is raw, Ctrl-a x leaves, and the terminal is as before") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kIdle));
   const std::string pidfile = directory.file("pid");
@@ -327,7 +328,7 @@ TEST_CASE("cli: on a terminal the input is raw, Ctrl-a x leaves, and the termina
 }
 
 TEST_CASE("cli: a signal restores the terminal, too") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kIdle));
   const std::string pidfile = directory.file("pid");
@@ -342,7 +343,7 @@ TEST_CASE("cli: a signal restores the terminal, too") {
 }
 
 TEST_CASE("[case 169] cli: a console socket's path that is taken") {
-  if (!has_kvm()) return;
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kPowerOff));
   const std::string file = directory.write("file", "precious");

@@ -10,6 +10,7 @@
 #include "arch/x86_64/layout.h"
 #include "boot/acpi_tables.h"
 #include "tests/fakes/boot_fixture.h"
+#include "tests/fakes/skip.h"
 
 using namespace uvmm;
 
@@ -129,10 +130,7 @@ TEST_CASE("acpi: memory without room for the tables is refused") {
 }
 
 TEST_CASE("acpi: iasl disassembles every table without complaint") {
-  if (!has_command("iasl")) {
-    WARN("skipped: no program iasl");
-    return;
-  }
+  if (!has_command("iasl")) skip("no program iasl");
   Tables tables(257);
   const TemporaryDirectory directory;
   tables.by_signature["XSDT"] = tables.xsdt;
@@ -152,10 +150,8 @@ TEST_CASE("acpi: iasl disassembles every table without complaint") {
 
 TEST_CASE("acpi: the compiled DSDT is that of its source, and has the layout's addresses") {
   const auto source = std::filesystem::path(__FILE__).parent_path() / "../../boot";
-  if (!has_command("iasl") || !std::filesystem::exists(source / "dsdt.sh")) {
-    WARN("skipped: no program iasl, or no source tree");
-    return;
-  }
+  if (!has_command("iasl") || !std::filesystem::exists(source / "dsdt.sh"))
+    skip("no program iasl, or no source tree");
   const TemporaryDirectory directory;
   const std::string again = directory.path("dsdt_aml.inc");
   REQUIRE(run((source / "dsdt.sh").string() + " " + again) == 0);

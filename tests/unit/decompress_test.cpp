@@ -5,6 +5,7 @@
 
 #include "tests/fakes/boot_fixture.h"
 #include "tests/fakes/bzimage_builder.h"
+#include "tests/fakes/skip.h"
 
 using namespace uvmm;
 
@@ -26,10 +27,7 @@ const std::vector<Compressor> kCompressors = {
 // Nothing where this machine lacks the program.
 std::optional<std::vector<u8>> compress(const Compressor& compressor, std::span<const u8> content) {
   const std::string program = compressor.command.substr(0, compressor.command.find(' '));
-  if (!has_command(program)) {
-    WARN("skipped: no program " << program);
-    return std::nullopt;
-  }
+  if (!has_command(program)) skip("no program " + program);
   const TemporaryDirectory directory;
   const std::string plain = directory.file("plain", content);
   REQUIRE(run(compressor.command + " <" + plain + " >" + directory.path("packed") + " 2>/dev/null") == 0);

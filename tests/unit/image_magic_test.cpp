@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/fakes/boot_fixture.h"
+#include "tests/fakes/skip.h"
 #include "vmm/base/fd.h"
 
 using namespace uvmm;
@@ -39,10 +40,7 @@ TEST_CASE("image magic: what the programs make") {
   const TemporaryDirectory directory;
   const std::string image = directory.path("image");
   const auto check = [&](const std::string& program, const std::string& command, ImageFormat format) {
-    if (!has_command(program)) {
-      WARN("skipped: no program " << program);
-      return;
-    }
+    if (!has_command(program)) skip("no program " + program);
     directory.sparse_file("image", 320_MiB);
     INFO(command);
     REQUIRE(run("PATH=$PATH:/usr/sbin:/sbin; " + command + " >/dev/null 2>&1") == 0);

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "tests/fakes/boot_fixture.h"
+#include "tests/fakes/skip.h"
 
 using namespace uvmm;
 
@@ -97,10 +98,7 @@ TEST_CASE("initrd: [case 155] one that shrinks while it is loaded is refused") {
   Loading load;
   // A file of /proc has a length of 0 or, here, one that it does not keep: the kernel offers 4096 bytes.
   const std::string path = "/sys/kernel/mm/transparent_hugepage/enabled";
-  if (!std::filesystem::exists(path)) {
-    WARN("skipped: no " << path);
-    return;
-  }
+  if (!std::filesystem::exists(path)) skip("no " + path);
   CHECK_THAT(load.refusal({path}), Catch::Contains("became shorter"));
 }
 

@@ -12,6 +12,7 @@
 
 #include "boot/input_file.h"
 #include "tests/fakes/boot_fixture.h"
+#include "tests/fakes/skip.h"
 
 using namespace uvmm;
 
@@ -90,10 +91,7 @@ TEST_CASE("kernel cache: a directory that others may use is not used") {
     REQUIRE(::chmod(caching.path.c_str(), GENERATE(0770, 0707, 0755)) == 0);
   }
   SECTION("owner") {
-    if (::chown(caching.path.c_str(), 12345, gid_t(-1)) != 0) {
-      WARN("skipped: not root");
-      return;
-    }
+    if (::chown(caching.path.c_str(), 12345, gid_t(-1)) != 0) skip("not root");
   }
   SECTION("symbolic link") {
     std::filesystem::rename(caching.path, caching.path + ".real");
@@ -149,10 +147,7 @@ TEST_CASE("kernel cache: an entry that someone else could have written is not us
     REQUIRE(::mkfifo(caching.entry().c_str(), 0600) == 0);
   }
   SECTION("owner") {
-    if (::chown(caching.entry().c_str(), 12345, gid_t(-1)) != 0) {
-      WARN("skipped: not root");
-      return;
-    }
+    if (::chown(caching.entry().c_str(), 12345, gid_t(-1)) != 0) skip("not root");
   }
   CHECK_FALSE(cache.find(kKey));
 }
