@@ -8,7 +8,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 guest_images=$repository/guest-images
-guest_cache=${UVMM_GUEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/uvmm-guest-images}
+guest_cache=${UVMM_GUEST_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/uvmm-guest-images}
 export UVMM_GUEST_CACHE=$guest_cache  # for the scripts that this one starts, whatever it does to the variables
 
 # What kernels and images are made with, and what builds uvmm, as need_packages takes it.
@@ -33,11 +33,20 @@ die() { say "error: $*"; exit 1; }
 # --- packages
 
 as_root() {
-  if ((EUID == 0)); then "$@"; else sudo -n "$@" || die "this needs root: $*"; fi
+  if ((EUID == 0)); then "$@"; else sudo -n true || die "this needs root: $*"; sudo -n "$@"; fi
 }
 
+# One apt at a time among the scripts here; others on the machine (its daily update) are waited for.
 apt_quietly() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 -o APT::Sandbox::User=root "$@" >&2
+  local tries=30
+  (
+    exec {lock}>"${TMPDIR:-/tmp}/.uvmm-apt.lock"
+    flock "$lock"
+    until as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 -o APT::Sandbox::User=root "$@" >&2; do
+      { [[ $1 == update ]] && ((--tries)); } || exit 1
+      sleep 2
+    done
+  )
 }
 
 # need_packages COMMAND-OR-FILE:PACKAGE...: installs the packages whose command or file is missing.
@@ -65,21 +74,22 @@ need_packages() {
 
 # debian_package REGEX DIRECTORY: unpacks the newest package whose name matches; nothing is installed.
 debian_package() {
-  local name
-  name=$(newest_package "$1")
-  if [[ -z $name ]]; then
-    apt_quietly update
-    name=$(newest_package "$1")
-  fi
-  [[ -n $name ]] || die "apt knows no package $1"
-  say "downloading $name"
   mkdir -p "$2"
   (
     cd "$2"
-    apt_quietly download "$name" 2>/dev/null || { apt_quietly update; apt_quietly download "$name"; }
+    # The lists of packages may be absent or older than the archive.
+    download_newest "$1" 2>/dev/null || { apt_quietly update; download_newest "$1"; } || die "cannot download a package $1"
     dpkg -x ./*.deb .
     rm ./*.deb
-  )
+  ) || exit
+}
+
+download_newest() {
+  local name
+  name=$(newest_package "$1")
+  [[ -n $name ]] || return 1
+  say "downloading $name"
+  apt_quietly download "$name"
 }
 
 newest_package() {
@@ -103,11 +113,11 @@ cached() {
       [[ ! -e $path ]] || exit 0
       work=$(mktemp -d "$guest_cache/.$name.XXXXXX")
       trap 'rm -rf "$work"' EXIT
-      "$@" "$work/made" >&2
+      "$@" "$work/made" >&2 || exit  # by hand, since a caller's condition turns errexit off
       mv -T "$work/made" "$path"
       # Artefacts of older scripts go when nobody has used them for a month.
-        find "$guest_cache" -mindepth 1 -maxdepth 1 \( -name "$name-*" -o -name ".$name.??????" \) -mtime +30 -exec rm -rf {} +
-    )
+      find "$guest_cache" -mindepth 1 -maxdepth 1 \( -name "$name-*" -o -name ".$name.??????" \) -mtime +30 -exec rm -rf {} +
+    ) || exit
   fi
   touch -c "$path"
   printf '%s\n' "$path"
