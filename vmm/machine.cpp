@@ -180,12 +180,8 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
 }
 
 Machine::~Machine() {
-  // Nothing may go away while the kernel has it: first the guest stops, then what is in flight ends.
   if (uring_) uring_->close();
   vcpus_.clear();
-  if (!bus_ || !uring_) return;
-  bus_->shut_down();
-  uring_->drain();
   bus_.reset();  // devices before the host ends that they write to
 }
 
@@ -209,6 +205,9 @@ Outcome Machine::run() {
     console_end_->close();
     uring_->turn_until([&] { return console_end_->closed(); });
   }
+  // Nothing may go away while the kernel has it, and only this thread can wait for that.
+  bus_->shut_down();
+  uring_->drain();
   if (outcome_.end == End::kReboot || outcome_.end == End::kTripleFault) outcome_.end = what_reset_means();
   return outcome_;
 }
@@ -218,7 +217,7 @@ void Machine::stop() {
 }
 
 void Machine::resize_console(u16 columns, u16 rows) {
-  if (console_) uring_->call([&] { console_->resize(columns, rows); });
+  if (console_) uring_->post([this, columns, rows] { console_->resize(columns, rows); });
 }
 
 ExitCounts Machine::exits() const {

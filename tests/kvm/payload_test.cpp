@@ -228,16 +228,21 @@ TEST_CASE("payload: a VM that never runs leaves nothing behind") {
   SUCCEED();
 }
 
+TEST_CASE("payload: the console may be resized at any time, before run() and after it") {
+  Payload payload("hello");
+  Vm vm = payload.create();
+  vm.resize_console(100, 30);
+  CHECK(vm.run().end == End::kPowerOff);
+  vm.resize_console(80, 25);
+}
+
 TEST_CASE("payload: several VMs run in one process at the same time") {
   std::array<Payload, 3> payloads{Payload("hello"), Payload("rng"), Payload("smp")};
   payloads[2].config.cpus = 3;
+  std::vector<Vm> vms;  // created and destroyed on this thread, each run on another
+  for (const Payload& payload : payloads) vms.push_back(payload.create());
   std::vector<std::future<Outcome>> outcomes;
-  for (const Payload& payload : payloads) {
-    outcomes.push_back(std::async(std::launch::async, [vm = payload.create()]() mutable {
-      Vm own = std::move(vm);  // a VM goes where it ran
-      return own.run();
-    }));
-  }
+  for (Vm& vm : vms) outcomes.push_back(std::async(std::launch::async, [&vm] { return vm.run(); }));
   for (auto& outcome : outcomes) CHECK(outcome.get().end == End::kPowerOff);
   CHECK(payloads[0].console.text() == "hello from the guest\n");
   CHECK(payloads[1].console.text() == "rng: ok\n");

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <string>
@@ -180,6 +181,57 @@ TEST_CASE("uring: calls from other threads run on the I/O thread, each once, and
   for (std::thread& caller : callers) caller.join();
   uring->drain();
   CHECK(total == 2'000);
+}
+
+TEST_CASE("uring: what is posted runs on the I/O thread, also what was posted before run()") {
+  const auto uring = make_uring();
+  int ran = 0;
+  uring->post([&] { ++ran; });
+  std::thread poster([&] {
+    uring->post([&] {
+      ++ran;
+      uring->stop();
+    });
+  });
+  uring->run();
+  poster.join();
+  uring->drain();
+  CHECK(ran == 2);
+}
+
+TEST_CASE("uring: what was posted and never ran leaves nothing behind") {
+  const auto held = std::make_shared<int>(0);
+  {
+    const auto uring = make_uring();
+    uring->post([held] {});
+    uring->close();
+    uring->post([held] {});
+  }
+  CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("uring: catch_up() takes all that has completed, however much it is") {
+  const auto uring = make_uring();
+  uring->stop();
+  uring->run();  // makes this the I/O thread
+  const Fd event(::eventfd(0, EFD_CLOEXEC));
+  struct Poll : Op {
+    bool fired = false;
+  };
+  std::vector<Poll> polls(200);
+  for (Poll& poll : polls) {
+    poll.kind = Op::Kind::kPoll;
+    poll.fd = event.get();
+    poll.flags = POLLIN;
+    poll.on_complete = [](Op& op, i32, bool) { static_cast<Poll&>(op).fired = true; };
+    uring->submit(poll);
+  }
+  uring->catch_up();
+  CHECK_FALSE(polls.front().fired);
+  ::eventfd_write(event.get(), 1);
+  uring->catch_up();
+  CHECK(std::ranges::all_of(polls, &Poll::fired));
+  uring->drain();
 }
 
 TEST_CASE("uring: after close() calls are refused, those that wait included") {

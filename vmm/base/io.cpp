@@ -45,17 +45,35 @@ OpAwaiter::OpAwaiter(Io& door, Kind operation, const Fields& fields) : io(door) 
   length = fields.length;
 }
 
+namespace {
+
+u64 total_bytes(std::span<const iovec> buffers) {
+  u64 bytes = 0;
+  for (const iovec& buffer : buffers) bytes += buffer.iov_len;
+  return bytes;
+}
+
+}  // namespace
+
 OpAwaiter Io::readv(int fd, std::span<const iovec> buffers, u64 offset) {
   return {*this,
           Op::Kind::kReadv,
-          {.fd = fd, .address = buffers.data(), .count = buffers.size(), .offset = offset}};
+          {.fd = fd,
+           .address = buffers.data(),
+           .count = buffers.size(),
+           .offset = offset,
+           .length = total_bytes(buffers)}};
 }
 
 OpAwaiter Io::writev(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) {
-  return {
-      *this,
-      Op::Kind::kWritev,
-      {.fd = fd, .address = buffers.data(), .count = buffers.size(), .flags = rwf_flags, .offset = offset}};
+  return {*this,
+          Op::Kind::kWritev,
+          {.fd = fd,
+           .address = buffers.data(),
+           .count = buffers.size(),
+           .flags = rwf_flags,
+           .offset = offset,
+           .length = total_bytes(buffers)}};
 }
 
 OpAwaiter Io::read(int fd, std::span<u8> buffer, u64 offset) {

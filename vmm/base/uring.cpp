@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 
@@ -94,6 +95,7 @@ Result<void> Uring::initialise(u32 entries) {
 }
 
 Uring::~Uring() {
+  close();  // what was posted and never ran goes, too
   assert(turn_ends_.empty());
   if (ring_exists_) io_uring_queue_exit(&ring_);
 }
@@ -109,8 +111,25 @@ io_uring_sqe* Uring::next_sqe() {
   return sqe;
 }
 
+// Whether the kernel may still copy this operation's bytes within the system call that submits it, as it does
+// from and to its page cache. Beyond a few milliseconds' worth in one turn a worker does it: a guest can ask
+// for gigabytes at once, and meanwhile this thread serves no one else.
+bool Uring::is_too_much_at_once(const Op& op) {
+  constexpr u64 kMostBytes = 4_MiB;
+  switch (op.kind) {
+    case Op::Kind::kReadv:
+    case Op::Kind::kWritev:
+      bytes_in_turn_ += op.length;
+      return bytes_in_turn_ > kMostBytes;
+    default:
+      return false;  // the others' buffers are this process's own, and small
+  }
+}
+
 void Uring::submit(Op& op) {
-  prepare(next_sqe(), op);
+  io_uring_sqe* const sqe = next_sqe();
+  prepare(sqe, op);
+  if (is_too_much_at_once(op)) io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
   ++in_flight_;
 }
 
@@ -143,7 +162,7 @@ void Uring::run() {
 }
 
 void Uring::drain() {
-  if (!enabled_) return;
+  if (!enabled_ || in_flight_ == 0) return;
   cancel(wake_op_);
   turn_until([this] { return in_flight_ == 0; });
 }
@@ -151,40 +170,56 @@ void Uring::drain() {
 void Uring::catch_up() {
   struct Marker : Op {
     bool passed = false;
-  } marker;  // completes behind all that has happened already
-  marker.on_complete = [](Op& op, i32, bool) { static_cast<Marker&>(op).passed = true; };
-  submit(marker);
-  turn_until([&] { return marker.passed; });
+  };
+  // The kernel hands over a limited number of completions at a time, and the marker's may be among the first:
+  // there is nothing more when it comes alone. The limit is for a device that never comes to rest.
+  constexpr int kMostRounds = 100;
+  for (int round = 0; round < kMostRounds; ++round) {
+    Marker marker;
+    marker.on_complete = [](Op& op, i32, bool) { static_cast<Marker&>(op).passed = true; };
+    submit(marker);
+    u32 taken = 0;
+    while (!marker.passed) taken = turn();
+    if (taken == 1) return;
+  }
 }
 
-void Uring::turn() {
+u32 Uring::turn() {
   ++enters_;
-  io_uring_submit_and_wait(&ring_, 1);
+  bytes_in_turn_ = 0;
+  const int submitted = io_uring_submit_and_wait(&ring_, 1);
+  // Anything else would come again and again: only the I/O thread may turn the ring.
+  assert(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY ||
+         submitted == -ENOMEM);
 
-  // Taken in batches, so that the kernel has its slots back before any coroutine runs.
+  // Taken in batches, so that the kernel has its slots back before any coroutine runs. What completes
+  // meanwhile is the next turn's.
   struct Completion {
     Op* op;
     i32 result;
     bool more;
   };
   std::array<Completion, 64> batch;
-  for (;;) {
+  const u32 ready = io_uring_cq_ready(&ring_);
+  for (u32 left = ready; left > 0;) {
+    const u32 size = std::min<u32>(left, batch.size());
     u32 taken = 0;
     unsigned head;
     io_uring_cqe* cqe;
     io_uring_for_each_cqe(&ring_, head, cqe) {
+      if (taken == size) break;
       batch[taken++] = {static_cast<Op*>(io_uring_cqe_get_data(cqe)), cqe->res,
                         (cqe->flags & IORING_CQE_F_MORE) != 0};
-      if (taken == batch.size()) break;
     }
-    if (taken == 0) break;
     io_uring_cq_advance(&ring_, taken);
+    left -= taken;
     for (u32 i = 0; i < taken; ++i) {
       if (!batch[i].more) --in_flight_;
       if (batch[i].op) batch[i].op->complete(batch[i].result, batch[i].more);
     }
   }
   turn_ends_.run();
+  return ready;
 }
 
 void Uring::stop() {
@@ -208,6 +243,19 @@ bool Uring::enqueue(Call& call) {
   return true;
 }
 
+struct Uring::Posted : Call {
+  explicit Posted(std::function<void()> f)
+      : Call{[](Call& call) { static_cast<Posted&>(call).function(); },
+             [](Call& call, bool) { delete static_cast<Posted*>(&call); }},
+        function(std::move(f)) {}
+  std::function<void()> function;
+};
+
+void Uring::post(std::function<void()> function) {
+  auto posted = std::make_unique<Posted>(std::move(function));
+  if (enqueue(*posted)) posted.release();
+}
+
 void Uring::run_calls() {
   Call* call;
   {
@@ -217,10 +265,9 @@ void Uring::run_calls() {
     last_call_ = &first_call_;
   }
   while (call) {
-    Call* const next = call->next;  // its owner may return, and the call be gone, once it is notified
+    Call* const next = call->next;  // the call is gone once it is finished
     call->run(*call);
-    call->state.store(Call::kDone);
-    call->state.notify_one();
+    call->finish(*call, true);
     call = next;
   }
 }
@@ -231,8 +278,7 @@ void Uring::close() {
   while (first_call_) {
     Call* const call = first_call_;
     first_call_ = call->next;
-    call->state.store(Call::kRefused);
-    call->state.notify_one();
+    call->finish(*call, false);
   }
   last_call_ = &first_call_;
 }

@@ -8,6 +8,7 @@
 #include <liburing.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 
@@ -39,26 +40,30 @@ class Uring final : public Io {
   }
   // Handles whatever has happened by now, without waiting for more. After run().
   void catch_up();
-  // Turns until nothing is in flight any more. For the end, after everything was cancelled.
+  // Turns until nothing is in flight any more. For the end, on the I/O thread, after everything was
+  // cancelled.
   void drain();
   void stop();
 
-  // Runs `function` on the I/O thread and waits until it is done. False, and not run, once close() was
-  // called.
+  // Runs `function` on the I/O thread and waits until it is done; so not for that thread itself. False, and
+  // not run, once close() was called.
   template <typename Function>
   bool call(Function&& function);
+  // The same without waiting; also before run().
+  void post(std::function<void()> function);
   // Refuses all calls from now on, those that wait included.
   void close();
 
   u64 enters() const { return enters_; }
 
  private:
+  // Something to run here, listed by another thread.
   struct Call {
     void (*run)(Call&);
+    void (*finish)(Call&, bool done);  // the last that is done with it
     Call* next = nullptr;
-    enum State : u32 { kWaiting, kDone, kRefused };
-    std::atomic<u32> state = kWaiting;
   };
+  struct Posted;
 
   struct WakeOp : Op {
     Uring* uring = nullptr;
@@ -67,7 +72,8 @@ class Uring final : public Io {
   Uring() = default;
   Result<void> initialise(u32 entries);
   io_uring_sqe* next_sqe();
-  void turn();
+  u32 turn();  // the number of completions that it took
+  bool is_too_much_at_once(const Op& op);
   bool enqueue(Call& call);
   void run_calls();
   void wake() const;
@@ -76,6 +82,7 @@ class Uring final : public Io {
   bool ring_exists_ = false;
   bool enabled_ = false;
   u32 in_flight_ = 0;
+  u64 bytes_in_turn_ = 0;
   u64 enters_ = 0;
   TurnEndList turn_ends_;
 
@@ -90,14 +97,22 @@ class Uring final : public Io {
 
 template <typename Function>
 bool Uring::call(Function&& function) {
+  enum State : u32 { kWaiting, kDone, kRefused };
   struct Bound : Call {
     Function& function;
+    std::atomic<u32> state = kWaiting;
     explicit Bound(Function& f)
-        : Call{[](Call& call) { static_cast<Bound&>(call).function(); }}, function(f) {}
+        : Call{[](Call& call) { static_cast<Bound&>(call).function(); },
+               [](Call& call, bool done) {
+                 Bound& self = static_cast<Bound&>(call);
+                 self.state.store(done ? kDone : kRefused);
+                 self.state.notify_one();
+               }},
+          function(f) {}
   } bound(function);
   if (!enqueue(bound)) return false;
-  bound.state.wait(Call::kWaiting);
-  return bound.state.load() == Call::kDone;
+  bound.state.wait(kWaiting);
+  return bound.state.load() == kDone;
 }
 
 }  // namespace uvmm
