@@ -35,7 +35,7 @@ class Results:
     @staticmethod
     def line(row):
         peer = f"{row['peer']:.4g} ({row['peer_name']})" if row["peer"] else "-"
-        ratio = f"{row['ratio']:.2f}" if row["ratio"] else "-"
+        ratio = f"{row['ratio']:.2g}" if row["ratio"] else "-"
         return (f"| {row['benchmark']} | {row['value']:.4g} {row['unit']} | {peer} | {ratio} | {row['target'] or '-'} "
                 f"| {row['counts'] or '-'} |")
 
