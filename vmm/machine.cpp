@@ -208,7 +208,11 @@ Outcome Machine::run() {
   // Nothing may go away while the kernel has it, and only this thread can wait for that.
   bus_->shut_down();
   uring_->drain();
-  if (outcome_.end == End::kReboot || outcome_.end == End::kTripleFault) outcome_.end = what_reset_means();
+  if (outcome_.end == End::kReboot || outcome_.end == End::kTripleFault) {
+    outcome_.end = what_reset_means();
+    // The registers of a triple fault that was the guest's way to reset the machine tell nothing.
+    if (outcome_.end != End::kTripleFault) outcome_.detail.clear();
+  }
   return outcome_;
 }
 
