@@ -4,7 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../../../guest-images/job.sh"
 
 set -euo pipefail
-work=$(mktemp -d /run/uvmm-test.XXXXXX)
+work=$(mktemp -d /dev/shm/uvmm-test.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 
 quiet='quiet loglevel=0'
