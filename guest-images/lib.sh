@@ -131,6 +131,16 @@ cached_path() {
   done <<<"$2" | sha256sum | { read -r line _; echo "$guest_cache/$1-${line::16}"; }
 }
 
+# --- builds of uvmm
+
+# One build in build/ at a time, between these two.
+lock_builds() {
+  mkdir -p "$repository/build"
+  exec {build_lock}>"$repository/build/.lock"
+  flock "$build_lock"
+}
+unlock_builds() { exec {build_lock}>&-; }
+
 # --- programs for initial file systems
 
 # busybox: prints the path of a static busybox.
