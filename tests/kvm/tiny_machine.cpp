@@ -44,6 +44,11 @@ bool TinyMachine::wait(std::chrono::milliseconds limit) {
   return changed_.wait_for(lock, limit, [this] { return finished_; });
 }
 
+bool TinyMachine::wait_for_accesses(std::size_t count) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, std::chrono::seconds(10), [&] { return accesses.size() >= count; });
+}
+
 void TinyMachine::stop_and_join() {
   for (VcpuThread& vcpu : vcpus_) vcpu.stop();
   for (VcpuThread& vcpu : vcpus_) vcpu.join();
@@ -77,6 +82,7 @@ void TinyMachine::read(Access::Kind kind, u64 at, std::span<u8> bytes) {
 void TinyMachine::write(Access::Kind kind, u64 at, std::span<const u8> bytes) {
   const std::lock_guard lock(mutex_);
   accesses.push_back({kind, at, {bytes.begin(), bytes.end()}});
+  changed_.notify_all();
 }
 
 void TinyMachine::finish() {

@@ -57,6 +57,7 @@ class TinyMachine final : public ExitHandler {
   void start();
   // False if it takes longer than that.
   bool wait(std::chrono::milliseconds limit);
+  bool wait_for_accesses(std::size_t count);
   void stop_and_join();
 
   void pio_read(u16 port, std::span<u8> bytes) override { read(Access::Kind::kPioRead, port, bytes); }
