@@ -12,7 +12,7 @@ namespace {
 constexpr GuestAddress kIdentityMap = guest(0xFFFB'C000);
 constexpr GuestAddress kTss = guest(0xFFFB'D000);
 
-// Intel's 8-bit local APIC numbers end here; the I/O APIC that would come with them is not there at all.
+// There is no I/O APIC: every interrupt is a message.
 constexpr u64 kIoapicPins = 0;
 
 }  // namespace
