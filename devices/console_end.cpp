@@ -69,6 +69,7 @@ void ConsoleEnd::start(std::function<void()> on_quit) {
 
 void ConsoleEnd::close() {
   closing_ = true;
+  if (listener_) listener_->remove_path();  // now: the owner may end the process without destroying this
   input_ops_.cancel_all();
   input_wanted_.resume_all();
   if (writing_) tasks_.spawn(cut_off_output());

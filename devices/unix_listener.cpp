@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <utility>
+
 namespace uvmm {
 namespace {
 
@@ -75,10 +77,11 @@ Result<UnixListener> UnixListener::listen(const std::string& path) {
   return UnixListener(std::move(fd), path, status.st_dev, status.st_ino);
 }
 
-UnixListener::~UnixListener() {
+void UnixListener::remove_path() {
   struct stat status{};
-  if (!fd_ || ::lstat(path_.c_str(), &status) < 0) return;
-  if (status.st_dev == device_ && status.st_ino == inode_) ::unlink(path_.c_str());
+  const std::string path = std::exchange(path_, {});
+  if (!fd_ || ::lstat(path.c_str(), &status) < 0) return;
+  if (status.st_dev == device_ && status.st_ino == inode_) ::unlink(path.c_str());
 }
 
 }  // namespace uvmm

@@ -19,9 +19,11 @@ class UnixListener {
 
   UnixListener(UnixListener&&) noexcept = default;
   UnixListener& operator=(UnixListener&&) = delete;
-  ~UnixListener();
+  ~UnixListener() { remove_path(); }
 
   int fd() const { return fd_.get(); }
+  // Takes the path away before the end: nobody new finds the socket.
+  void remove_path();
 
  private:
   UnixListener(Fd fd, std::string path, dev_t device, ino_t inode)

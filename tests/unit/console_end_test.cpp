@@ -403,6 +403,15 @@ TEST_CASE("console end: a socket's client types and reads") {
   CHECK_FALSE(std::filesystem::exists(path));
 }
 
+TEST_CASE("console end: the socket's path is gone when it is closed, not only when it is destroyed") {
+  const Directory directory;
+  const std::string path = directory.path + "/console";
+  Real real({.kind = ConsoleConfig::Kind::kUnix, .path = path});
+  REQUIRE(std::filesystem::exists(path));
+  real.end->close();
+  CHECK_FALSE(std::filesystem::exists(path));
+}
+
 Task<> come_and_go(Real& real, std::string path, std::string& first, std::string& second) {
   real.end->write(bytes("boot "));
   Fd client = connect_to(path);

@@ -55,6 +55,19 @@ TEST_CASE("unix listener: the path goes with it") {
   CHECK_FALSE(std::filesystem::exists(path));
 }
 
+TEST_CASE("unix listener: the path can go before it, and then may be another's") {
+  const Directory directory;
+  const std::string path = directory.path + "/socket";
+  {
+    auto first = UnixListener::listen(path);
+    REQUIRE(first);
+    first->remove_path();
+    CHECK_FALSE(std::filesystem::exists(path));
+    std::ofstream(path) << "another's";
+  }
+  CHECK(std::filesystem::exists(path));
+}
+
 TEST_CASE("[case 169] unix listener: a file that is there is refused and stays") {
   const Directory directory;
   const std::string path = directory.path + "/file";
