@@ -69,7 +69,7 @@ Result<void> take_lock(int fd, const std::string& path, bool read_only) {
   lock.l_whence = SEEK_SET;  // with l_len 0: all of it, as far as it may ever grow
   if (::fcntl(fd, F_OFD_SETLK, &lock) == 0) return {};
   if (errno == EAGAIN || errno == EACCES) {
-    return with_hint(fail(ErrorKind::kBusy, "disk {} is in use by another VM", path),
+    return with_hint(fail(ErrorKind::kBusy, "cannot lock disk {}: another VM uses it", path),
                      read_only ? "a writable disk has one user at a time: end the VM that writes to it"
                                : "share it between VMs by giving `ro` to all of them");
   }

@@ -114,7 +114,7 @@ TEST_CASE("[case 69] disk image: a second writer is refused") {
   REQUIRE(first);
   const Error error = error_of(config);
   CHECK(error.kind == ErrorKind::kBusy);
-  CHECK(error.message == "disk " + config.path + " is in use by another VM");
+  CHECK(error.message == "cannot lock disk " + config.path + ": another VM uses it");
   CHECK_FALSE(error.hint.empty());
   CHECK(error_of(config, true).kind == ErrorKind::kBusy);
 }

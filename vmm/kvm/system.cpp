@@ -63,15 +63,15 @@ Result<System> System::open(const char* path) {
   const int version = ::ioctl(fd.get(), KVM_GET_API_VERSION, 0);
   if (version < 0) return fail(ErrorKind::kUnavailable, "{} is not KVM: {}", path, error_text(errno));
   if (version != kApiVersion) {
-    return fail(ErrorKind::kUnavailable, "{} speaks version {} of the KVM API, not {}", path, version,
-                kApiVersion);
+    return fail(ErrorKind::kUnavailable, "cannot use {}: it speaks version {} of the KVM API, not {}", path,
+                version, kApiVersion);
   }
   const int vcpu_mmap_bytes = UVMM_TRY(UVMM_KVM_CALL(fd.get(), KVM_GET_VCPU_MMAP_SIZE, 0));
 
   System system(std::move(fd), u32(vcpu_mmap_bytes));
   for (const Capability& capability : kNeeded) {
     if (system.check_extension(capability.number) > 0) continue;
-    return with_hint(fail(ErrorKind::kUnavailable, "this kernel's KVM lacks {}", capability.name),
+    return with_hint(fail(ErrorKind::kUnavailable, "cannot use KVM: this kernel's lacks {}", capability.name),
                      "Linux 5.10 or later has it");
   }
   return system;
