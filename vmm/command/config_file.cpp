@@ -145,10 +145,7 @@ class Reader {
 Result<std::string> read_text(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
   if (fd < 0) {
-    const ErrorKind kind = errno == EACCES   ? ErrorKind::kPermission
-                           : errno == ENOENT ? ErrorKind::kNoInput
-                                             : ErrorKind::kHost;
-    return fail(kind, "cannot open {}: {}", quote(path), error_text(errno));
+    return fail(kind_of_open_error(errno), "cannot open {}: {}", quote(path), error_text(errno));
   }
   std::string text;
   char piece[4096];

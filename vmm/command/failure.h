@@ -2,6 +2,7 @@
 // Making an Error (uvmm/error.hpp) and quoting hostile text in one. Any thread.
 #pragma once
 
+#include <cerrno>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,6 +31,23 @@ std::size_t edit_distance(std::string_view from, std::string_view to);
 
 // The text of errno value `error`.
 std::string error_text(int error);
+
+// The kind that errno value `error` stands for when a file that ought to exist is opened.
+constexpr ErrorKind kind_of_open_error(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return ErrorKind::kNoInput;
+    case EACCES:
+    case EPERM:
+      return ErrorKind::kPermission;
+    case EBUSY:
+    case EAGAIN:
+      return ErrorKind::kBusy;
+    default:
+      return ErrorKind::kHost;
+  }
+}
 
 // One of `known` (any range of string views) that `text` is probably a misspelling of, or nothing.
 std::string_view nearest(std::string_view text, const auto& known) {
