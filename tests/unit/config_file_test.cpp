@@ -127,6 +127,7 @@ TEST_CASE("config file: what the check of the whole finds is located, too") {
   REQUIRE_FALSE(cpus);
   CHECK(locate(cpus.error(), parsed->origins).message ==
         file.path() + ":2:8: --cpus 0: at least 1 is needed");
+  CHECK(locate(cpus.error(), parsed->origins).hint == "the default is 1");
   parsed->settings.config.cpus = 1;
   const Result<void> serial = check(parsed->settings.config);
   REQUIRE_FALSE(serial);
@@ -259,5 +260,6 @@ TEST_CASE("config file: a file that is not there, or is a directory") {
   Settings settings;
   Origins origins;
   CHECK(read_config_file("/nonexistent", settings, origins).error().kind == ErrorKind::kNoInput);
+  CHECK(read_config_file("/dev/null/vm.toml", settings, origins).error().kind == ErrorKind::kNoInput);
   CHECK(read_config_file("/tmp", settings, origins).error().message == "cannot read /tmp: Is a directory");
 }

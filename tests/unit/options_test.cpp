@@ -188,6 +188,9 @@ TEST_CASE("[case 161] options: sizes and counts that are none are refused") {
     CAPTURE(count);
     CHECK(refused({"--cpus", count}).message.find("is not a number") != std::string::npos);
   }
+  CHECK(refused({"--cpus", "one"}).hint == "the default is 1");
+  CHECK(refused({"--memory", "big"}).hint == "the default is 512M");
+  CHECK(refused({"--disk", "a,queues=x"}).hint == "the default is auto");
   CHECK(refused({"--cpus", "4294967296"}).message.find("is more than 4294967295") != std::string::npos);
   CHECK(refused({"--disk", "a,queues=65537"}).message == "--disk a: queues: \"65537\" is more than 65535");
   CHECK(refused({"--disk", "a,queues=0"}).message == "--disk a: queues: \"0\" is less than 1");
@@ -210,9 +213,9 @@ TEST_CASE("[case 164] options: a repeated key or option is refused") {
   CHECK(refused({"--disk", "a,ro,ro"}).message == "--disk a: ro is given twice");
   CHECK(refused({"--disk", "a,ro,no-ro"}).message == "--disk a: ro is given twice");
   CHECK(refused({"--disk", "a,serial=1,serial=2"}).message == "--disk a: serial is given twice");
-  CHECK(refused({"--kernel", "a", "--kernel", "b"}).message == "--kernel is given twice");
-  CHECK(refused({"--memory", "1G", "--memory", "1G"}).message == "--memory is given twice");
-  CHECK(refused({"--earlycon", "--no-earlycon"}).message == "--earlycon is given twice");
+  CHECK(refused({"--kernel", "a", "--kernel", "b"}).message == "--kernel: given twice");
+  CHECK(refused({"--memory", "1G", "--memory", "1G"}).message == "--memory: given twice");
+  CHECK(refused({"--earlycon", "--no-earlycon"}).message == "--earlycon: given twice");
 }
 
 TEST_CASE("[case 164] options: an argument of 1 MiB is refused, and not repeated in the message") {
@@ -271,4 +274,13 @@ TEST_CASE("help: a group's keys with their defaults") {
   CHECK(accepted({"--help", "disk"}).help_topic == "disk");
   CHECK(accepted({"--help"}).help);
   CHECK(accepted({"-h"}).help_topic.empty());
+}
+
+TEST_CASE("options: the log format is known even where the command line does not parse") {
+  const auto format = [](std::vector<const char*> argv) { return log_format_of(argv); };
+  CHECK(format({"uvmm", "--frobnicate", "--log-format=json"}) == LogFormat::kJson);
+  CHECK(format({"uvmm", "--log-format", "json", "stray"}) == LogFormat::kJson);
+  CHECK(format({"uvmm", "--log-format"}) == LogFormat::kText);
+  CHECK(format({"uvmm", "--log-format=xml"}) == LogFormat::kText);
+  CHECK(format({"uvmm", "--log-formats=json"}) == LogFormat::kText);
 }

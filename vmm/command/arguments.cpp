@@ -49,7 +49,8 @@ CLI::Option* add(CLI::App& app, const Option& option) {
 std::unexpected<Error> refuse_unknown(std::string_view argument) {
   if (!argument.starts_with('-')) {
     return with_hint(fail(ErrorKind::kUsage, "unexpected argument: {}", quote(argument)),
-                     "every argument is an option or its value; see uvmm --help");
+                     argument == "doctor" ? "it goes alone: uvmm doctor"
+                                          : "every argument is an option or its value; see uvmm --help");
   }
   std::vector<std::string_view> names;
   for (const Option& option : options()) names.push_back(option.name);
@@ -112,8 +113,7 @@ Result<std::vector<Argument>> split(std::span<const char* const> argv) {
 Result<std::vector<Argument>> split_arguments(std::span<const char* const> argv) {
   for (const std::string_view argument : argv.subspan(1)) {
     if (argument.size() > kLongestArgument) {
-      return fail(ErrorKind::kUsage, "an argument is longer than {} bytes: {}", kLongestArgument,
-                  quote(argument));
+      return fail(ErrorKind::kUsage, "argument {}: longer than {} bytes", quote(argument), kLongestArgument);
     }
   }
   try {

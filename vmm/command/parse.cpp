@@ -12,10 +12,18 @@
 namespace uvmm::command {
 namespace {
 
-Result<void> assign(const Field& field, void* object, std::string_view text, const std::string& subject) {
+// What helps with a number that is none, or does not fit. Names speak for themselves.
+std::string number_hint(const Option& option, const Field& field) {
+  if (field.file_type != FileType::kInteger) return {};
+  return fmt::format("the default is {}", default_text(option, field));
+}
+
+Result<void> assign(const Option& option, const Field& field, void* object, std::string_view text,
+                    const std::string& subject) {
   const Complaint complaint = field.assign(object, text);
   if (complaint.empty()) return {};
-  return fail(ErrorKind::kUsage, "{}: \"{}\" {}", subject, quote(text), complaint);
+  return with_hint(fail(ErrorKind::kUsage, "{}: \"{}\" {}", subject, quote(text), complaint),
+                   number_hint(option, field));
 }
 
 // One key of a group: `key`, `no-key` or `key=value`.
@@ -32,8 +40,9 @@ Result<void> assign_item(const Option& option, void* object, const Item& item, c
     return fail(ErrorKind::kUsage, "{}: {} is given twice", subject, field.key);
   }
   seen.push_back(&field);
-  if (item.value) return assign(field, object, *item.value, fmt::format("{}: {}", subject, field.key));
-  if (field.value.empty()) return assign(field, object, negated ? "off" : "on", subject);
+  if (item.value)
+    return assign(option, field, object, *item.value, fmt::format("{}: {}", subject, field.key));
+  if (field.value.empty()) return assign(option, field, object, negated ? "off" : "on", subject);
   if (negated) return fail(ErrorKind::kUsage, "{}: {} cannot be switched off", subject, field.key);
   return with_hint(fail(ErrorKind::kUsage, "{}: {} lacks its value", subject, field.key),
                    fmt::format("{}={}", field.key, field.value));
@@ -43,10 +52,10 @@ Result<void> apply(const Argument& argument, Settings& settings) {
   const Option& option = *argument.option;
   void* const object = option.place.open(settings);
   const std::string subject = fmt::format("--{}", option.name);
-  if (option.keys().empty()) return assign(option.first(), object, argument.text, subject);
+  if (option.keys().empty()) return assign(option, option.first(), object, argument.text, subject);
 
   const Items items = split_items(argument.text);
-  if (Result<void> first = assign(option.first(), object, items.first, subject); !first) return first;
+  if (Result<void> first = assign(option, option.first(), object, items.first, subject); !first) return first;
   std::vector<const Field*> seen;
   for (const Item& item : items.rest) {
     const std::string with_value = fmt::format("{} {}", subject, quote(items.first));
@@ -61,7 +70,7 @@ Result<void> refuse_repeats(std::span<const Argument> arguments) {
     const Option& option = *argument.option;
     if (option.place.list || option.repeatable) continue;
     if (std::ranges::find(seen, &option) != seen.end()) {
-      return fail(ErrorKind::kUsage, "--{} is given twice", option.name);
+      return with_hint(fail(ErrorKind::kUsage, "--{}: given twice", option.name), "leave one out");
     }
     seen.push_back(&option);
   }
@@ -81,6 +90,19 @@ Result<const Field*> find_key(const Option& option, std::string_view name, const
   return with_hint(fail(kind, "{}: unknown key \"{}\"", subject, quote(name)),
                    guess.empty() ? fmt::format("the keys are {}", fmt::join(names, ", "))
                                  : fmt::format("did you mean {}?", guess));
+}
+
+LogFormat log_format_of(std::span<const char* const> argv) {
+  constexpr std::string_view kOption = "--log-format";
+  LogFormat format = LogFormat::kText;
+  for (std::size_t i = 1; i < argv.size(); ++i) {
+    std::string_view argument = argv[i];
+    if (!argument.starts_with(kOption)) continue;
+    argument.remove_prefix(kOption.size());
+    if (argument.empty() && i + 1 < argv.size()) Format::parse(argv[i + 1], format);
+    if (argument.starts_with('=')) Format::parse(argument.substr(1), format);
+  }
+  return format;
 }
 
 Result<Parsed> parse(std::span<const char* const> argv) {
@@ -105,6 +127,12 @@ Result<Parsed> parse(std::span<const char* const> argv) {
 }
 
 Error locate(Error error, const Origins& origins) {
+  for (const Option& option : options()) {
+    const std::string subject = fmt::format("--{} ", option.name);
+    if (error.kind != ErrorKind::kBadData || !error.hint.empty()) break;
+    if (error.message.starts_with(subject)) error.hint = number_hint(option, option.first());
+  }
+
   // The longest subject is the one that the message is about: "--disk a.img2: ..." is not about "--disk
   // a.img".
   const Origin* best = nullptr;

@@ -30,6 +30,9 @@ struct Parsed {
 // key, and where an option is a list, the command line's elements follow the file's.
 Result<Parsed> parse(std::span<const char* const> argv);
 
+// What --log-format says, for the messages about a command line that does not parse. Text if it does not say.
+LogFormat log_format_of(std::span<const char* const> argv);
+
 // Reads `path` into `settings`; refuses what is not TOML, too long, or not in the table.
 Result<void> read_config_file(const std::string& path, Settings& settings, Origins& origins);
 // The same for a text; messages call it `path`.
@@ -40,7 +43,8 @@ Result<void> read_config(std::string_view text, const std::string& path, Setting
 Result<const Field*> find_key(const Option& option, std::string_view name, const std::string& subject,
                               ErrorKind kind);
 
-// `error`, a finding of uvmm::check(), with the place in the configuration file that it is about.
+// `error`, a finding of uvmm::check(), with the place in the configuration file that it is about, and with a
+// hint if it is about a number and has none.
 Error locate(Error error, const Origins& origins);
 
 }  // namespace uvmm::command

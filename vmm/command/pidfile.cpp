@@ -57,7 +57,10 @@ Result<Pidfile> Pidfile::create(const std::string& path) {
     return with_hint(fail(ErrorKind::kBusy, "--pidfile {}: another uvmm has it", quote(path)),
                      "give each VM a pidfile of its own");
   }
-  if (fd < 0) return fail(ErrorKind::kCannotCreate, "--pidfile {}: {}", quote(path), error_text(errno));
+  if (fd < 0) {
+    return with_hint(fail(ErrorKind::kCannotCreate, "--pidfile {}: {}", quote(path), error_text(errno)),
+                     "name a file in a directory that exists and is yours, such as $XDG_RUNTIME_DIR");
+  }
 
   if (!looks_like_pidfile(fd)) {
     ::close(fd);
