@@ -19,6 +19,7 @@
 #include <csignal>
 #include <cstddef>
 #include <filesystem>
+#include <fstream>
 
 #include "tests/cli/payload.h"
 #include "tests/cli/process.h"
@@ -58,6 +59,13 @@ bool is_running(const Process& process, const std::string& pidfile) {
     const auto threads = std::distance(std::filesystem::directory_iterator(tasks, gone), {});
     return exists(pidfile) && threads >= 3;
   });
+}
+
+long resident_pages(const Process& process) {
+  std::ifstream file("/proc/" + std::to_string(process.pid()) + "/statm");
+  long all = 0, resident = 0;
+  file >> all >> resident;
+  return resident;
 }
 
 tcflag_t local_modes(int terminal) {
@@ -103,14 +111,27 @@ TEST_CASE("cli: doctor says whether a VM can run, line by line") {
   CHECK_THAT(ending.output, Contains(ending.status == 0 ? "A VM can run here." : "No VM can run here."));
 }
 
+TEST_CASE("cli: doctor goes alone") {
+  const Ending with_option = run({"doctor", "-v"});
+  CHECK(with_option.status == 64);
+  CHECK(with_option.output.empty());
+  CHECK(with_option.errors == "error: unexpected argument: -v\n  hint: doctor takes none\n");
+  const Ending after_option = run({"-v", "doctor"});
+  CHECK(after_option.status == 64);
+  CHECK(after_option.errors == "error: unexpected argument: doctor\n  hint: it goes alone: uvmm doctor\n");
+}
+
 TEST_CASE("cli: a message is one line and a hint, and its status fits") {
   const Ending unknown = run({"--kernel", "k", "--dsk", "a"});
   CHECK(unknown.status == 64);
   CHECK(unknown.errors == "error: unknown option: --dsk\n  hint: did you mean --disk?\n");
   CHECK(unknown.output.empty());
-  CHECK(run({"--disk", "a"}).status == 64);  // no kernel
+  CHECK(run({"--disk", "a"}).status == 64);
+  CHECK(run({"--disk", "a"}).errors ==
+        "error: --kernel: there is no kernel to boot\n  hint: uvmm --kernel bzImage --disk store.erofs\n");
   CHECK(run({"--kernel", "/nonexistent/k", "--dry-run"}).status == 66);
   CHECK(run({"--config", "/nonexistent/vm.toml"}).status == 66);
+  CHECK(run({"--config", "/dev/null/vm.toml"}).status == 66);  // no directory
 }
 
 TEST_CASE("cli: messages as JSON") {
@@ -121,9 +142,25 @@ TEST_CASE("cli: messages as JSON") {
   CHECK(std::ranges::count(ending.errors, '\n') == 1);
 }
 
+TEST_CASE("cli: messages as JSON, about the command line and the configuration file, too") {
+  const Directory directory;
+  const std::string file = directory.write("vm.toml", "cpus = 1\ncpus = 2\n");
+  const std::string asks_for_json = directory.write("json.toml", "log-format = \"json\"\n");
+  for (const Ending& ending :
+       {run({"--log-format", "json", "--frobnicate"}), run({"--log-format=json", "--cpus=x"}),
+        run({"--config", file, "--log-format=json"}), run({"--config", asks_for_json})}) {
+    CAPTURE(ending.errors);
+    CHECK_THAT(ending.errors, StartsWith("{\"time\":\""));
+    CHECK(std::ranges::count(ending.errors, '\n') == 1);
+  }
+}
+
 TEST_CASE("[case 161] cli: memory and CPUs out of bounds") {
-  CHECK(run({"--kernel=k", "--memory=0"}).errors == "error: --memory 0: at least 64M is needed\n");
+  CHECK(run({"--kernel=k", "--memory=0"}).errors ==
+        "error: --memory 0: at least 64M is needed\n  hint: the default is 512M\n");
   CHECK(run({"--kernel=k", "--memory=0"}).status == 65);
+  CHECK(run({"--kernel=k", "--cpus=many"}).errors ==
+        "error: --cpus: \"many\" is not a number\n  hint: the default is 1\n");
   CHECK(run({"--kernel=k", "--memory", "-1"}).status == 64);
   CHECK(run({"--kernel=k", "--memory=1E"}).status == 64);
   CHECK(run({"--kernel=k", "--memory=512MB "}).status == 64);
@@ -270,6 +307,85 @@ TEST_CASE("cli: --dry-run checks and starts nothing") {
   CHECK(run({"--dry-run", "--kernel", broken}).status == 65);
 }
 
+TEST_CASE("cli: --dry-run leaves nothing behind") {
+  need_kvm();
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kReset));
+  const auto files = [&] {
+    return std::distance(std::filesystem::directory_iterator(directory.file(".")), {});
+  };
+  const auto dry_run = [&](const std::string& console) {
+    return run({"--dry-run", "--kernel", kernel, "--pidfile", directory.file("pid"), "--log-file",
+                directory.file("log"), "--console", console},
+               {.before_exec = [&] { ::setenv("XDG_CACHE_HOME", directory.file("cache").c_str(), 1); }});
+  };
+  CHECK(dry_run("file=" + directory.file("console")).status == 0);
+  CHECK(dry_run("unix=" + directory.file("socket")).status == 0);
+  CHECK(dry_run("file=/nonexistent/console").status == 73);
+  CHECK(files() == 1);  // the kernel
+}
+
+TEST_CASE("cli: --dry-run checks the pidfile") {
+  need_kvm();
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kReset));
+  CHECK(run({"--dry-run", "--kernel", kernel, "--pidfile", "/nonexistent/pid"}).status == 73);
+  CHECK(run({"--dry-run", "--kernel", kernel, "--pidfile", kernel}).status == 73);
+}
+
+TEST_CASE("cli: --print-config with --dry-run prints, then checks") {
+  const Ending ending = run({"--print-config", "--dry-run", "--kernel=/nonexistent/k", "--cpus=2"});
+  CHECK(ending.status == 66);
+  CHECK_THAT(ending.output, Contains("cpus = 2\n"));
+  CHECK_THAT(ending.errors, Contains("/nonexistent/k"));
+}
+
+TEST_CASE("cli: a file that may not grow is an error, not the end") {
+  need_kvm();
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  const auto bounded = [] {
+    const rlimit limit = {.rlim_cur = 8, .rlim_max = 8};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  };
+  const Ending ending = run({"-v", "--no-cache", "--kernel", kernel, "--log-file", directory.file("log")},
+                            {.before_exec = bounded});
+  CHECK(ending.status == 0);
+  CHECK(read_file(directory.file("log")).size() == 8);
+}
+
+TEST_CASE("cli: a signal that is ignored at the start stays so") {
+  need_kvm();
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kIdle));
+  const std::string pidfile = directory.file("pid");
+  for (const int ignored : {SIGHUP, SIGINT, SIGQUIT}) {
+    CAPTURE(ignored);
+    Process process({"--kernel", kernel, "--pidfile", pidfile},
+                    {.before_exec = [&] { ::signal(ignored, SIG_IGN); }});
+    REQUIRE(is_running(process, pidfile));
+    process.signal(ignored);
+    process.signal(SIGTERM);
+    CHECK(process.wait().status == 128 + SIGTERM);  // else the first signal's
+  }
+}
+
+TEST_CASE("cli: a signal ends a start that takes long at once") {
+  need_kvm();
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kIdle));
+  bool in_time = false;
+  for (int attempt = 0; attempt < 10 && !in_time; ++attempt) {  // the signal may come after the start
+    Process process({"-v", "--kernel", kernel, "--memory=512M,prefault,mergeable"});
+    REQUIRE(Process::wait_until([&] { return resident_pages(process) > 4096; }));
+    process.signal(SIGTERM);
+    const Ending ending = process.wait();
+    CHECK(ending.status == 128 + SIGTERM);
+    in_time = ending.errors.empty();  // else a VM has run, which -v shows
+  }
+  CHECK(in_time);
+}
+
 TEST_CASE("cli: a signal ends the VM, and the pidfile goes with it") {
   need_kvm();
   const Directory directory;
@@ -340,6 +456,39 @@ TEST_CASE("cli: a signal restores the terminal, too") {
   REQUIRE(Process::wait_until([&] { return !exists(pidfile); }));
   CHECK(local_modes(process.terminal()) == before);
   CHECK(process.wait().status == 128 + SIGTERM);
+}
+
+TEST_CASE("cli: in raw mode only the terminal's own lines return the carriage") {
+  need_kvm();
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kEarlyconLine));
+  const std::vector<std::string> arguments = {"--kernel", kernel, "--earlycon"};
+  const std::string errors = directory.file("errors");
+  const auto redirect = [&] {
+    const int fd = ::open(errors.c_str(), O_WRONLY | O_CREAT, 0600);
+    if (::dup2(fd, STDERR_FILENO) < 0) ::_exit(1);
+  };
+  CHECK(run(arguments, {.terminal = true, .before_exec = redirect}).status == 0);
+  CHECK(read_file(errors) == "uvmm: Ctrl-a x leaves\nwarning: earlycon: !\n");
+}
+
+TEST_CASE("cli: the console's socket is gone when uvmm is, however the VM ended") {
+  need_kvm();
+  const Directory directory;
+  const std::string socket = directory.file("console");
+  const std::string console = "unix=" + socket;
+  const std::string powers_off = directory.write("powers-off", payload(kPowerOff));
+  CHECK(run({"--kernel", powers_off, "--console", console}).status == 0);
+  CHECK_FALSE(exists(socket));
+
+  const std::string idles = directory.write("idles", payload(kIdle));
+  const std::string pidfile = directory.file("pid");
+  Process process({"--kernel", idles, "--console", console, "--pidfile", pidfile});
+  REQUIRE(is_running(process, pidfile));
+  REQUIRE(exists(socket));
+  process.signal(SIGTERM);
+  CHECK(process.wait().status == 128 + SIGTERM);
+  CHECK_FALSE(exists(socket));
 }
 
 TEST_CASE("[case 169] cli: a console socket's path that is taken") {

@@ -53,6 +53,9 @@ inline constexpr std::string_view kPanic =
 // push 0; push 0; lidt [rsp]; ud2: no interrupt table, so the fault is a triple one
 inline constexpr std::string_view kTripleFault =
     "\xbc\x00\x00\x20\x00\x6a\x00\x6a\x00\x0f\x01\x1c\x24\x0f\x0b"sv;
+// mov dx, 0x3f8; mov al, '!'; out dx, al; mov al, 10; out dx, al; and then the power-off: a line by earlycon
+inline constexpr std::string_view kEarlyconLine =
+    "\x66\xba\xf8\x03\xb0\x21\xee\xb0\x0a\xee\x66\xba\x01\x06\xb0\x34\xee\xf4\xeb\xfd"sv;
 // cli; hlt in a loop: for ever
 inline constexpr std::string_view kIdle = "\xfa\xf4\xeb\xfd"sv;
 

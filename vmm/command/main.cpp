@@ -11,10 +11,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <uvmm/uvmm.hpp>
 
 #include "vmm/command/doctor.h"
+#include "vmm/command/dry_run.h"
 #include "vmm/command/failure.h"
 #include "vmm/command/help.h"
 #include "vmm/command/leave.h"
@@ -121,9 +123,14 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
   const bool interactive = settings.config.console.escape;
   messages.log(LogLevel::kInfo, fmt::format("kernel command line: {}", vm.cmdline()));
   if (interactive && !settings.quiet) print(STDERR_FILENO, "uvmm: Ctrl-a x leaves\n");
+  std::vector<std::string> files;
+  if (!pidfile.path().empty()) files.push_back(pidfile.path());
+  if (settings.config.console.kind == ConsoleConfig::Kind::kUnix) {
+    files.push_back(settings.config.console.path);
+  }
   Terminal terminal(interactive);
   messages.set_raw(interactive);
-  if (const Result<void> watching = watch_signals(vm, pidfile.path()); !watching) {
+  if (const Result<void> watching = watch_signals(vm, files); !watching) {
     Terminal::restore();
     pidfile.remove();
     ::_exit(refuse(messages, watching.error()));
@@ -139,17 +146,20 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
                            exits.io_out, exits.mmio_read, exits.mmio_write, exits.other));
   const int status = conclude(messages, outcome);
   pidfile.remove();
-  leave(status);
+  leave(status, settings.config.memory.hugepages);
 }
 
 int start(Parsed parsed, Messages& messages) {
   Settings& settings = parsed.settings;
-  block_signals();
+  // Errors of the write, rather than the end of the process: the reader of a pipe has gone, or a file, a disk
+  // included, grows beyond RLIMIT_FSIZE.
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
 
   int status = 0;
   std::optional<Vm> vm = create(settings.config, settings.log_level, parsed.origins, messages, status);
-  if (!vm || settings.dry_run) return status;
+  if (!vm) return status;
+  block_signals();  // no sooner: to unpack a kernel or to fill memory may take long
 
   Pidfile pidfile;
   if (!settings.pidfile.empty()) {
@@ -157,7 +167,18 @@ int start(Parsed parsed, Messages& messages) {
     if (!created) return refuse(messages, created.error());
     pidfile = std::move(*created);
   }
+  if (settings.dry_run) return 0;
   run(*vm, settings, pidfile, messages);
+}
+
+int doctor(std::span<const char* const> arguments, Messages& messages) {
+  if (!arguments.empty()) {
+    return refuse(messages, {ErrorKind::kUsage, fmt::format("unexpected argument: {}", quote(arguments[0])),
+                             "doctor takes none"});
+  }
+  const std::vector<Finding> findings = examine_machine();
+  const int printed = print(STDOUT_FILENO, report(findings));
+  return printed != 0 ? printed : exit_status(findings);
 }
 
 int run_command(std::span<const char* const> argv) {
@@ -166,12 +187,9 @@ int run_command(std::span<const char* const> argv) {
     print(STDERR_FILENO, short_usage());
     return static_cast<int>(ErrorKind::kUsage);
   }
-  if (argv.size() == 2 && std::string_view(argv[1]) == "doctor") {
-    const std::vector<Finding> findings = examine_machine();
-    const int printed = print(STDOUT_FILENO, report(findings));
-    return printed != 0 ? printed : exit_status(findings);
-  }
+  if (std::string_view(argv[1]) == "doctor") return doctor(argv.subspan(2), messages);
 
+  messages.set_format(log_format_of(argv));
   Result<Parsed> parsed = parse(argv);
   if (!parsed) return refuse(messages, parsed.error());
   Settings& settings = parsed->settings;
@@ -179,13 +197,24 @@ int run_command(std::span<const char* const> argv) {
   if (settings.help && settings.help_topic.empty()) return print(STDOUT_FILENO, help());
   if (settings.help) return print_or_refuse(messages, help_on(settings.help_topic));
   settings.log_level = effective_log_level(settings);
-  if (settings.print_config) return print_or_refuse(messages, print_config(settings));
-
+  messages.set_format(settings.log_format);
+  if (settings.print_config) {
+    const int printed = print_or_refuse(messages, print_config(settings));
+    if (printed != 0 || !settings.dry_run) return printed;
+  }
+  settings.config.console = console_config(settings.console, owns_input_terminal());
+  if (settings.dry_run) {
+    if (const Result<void> checked = prepare_dry_run(settings); !checked) {
+      return refuse(messages, locate(checked.error(), parsed->origins));
+    }
+  }
   if (const Result<void> configured = messages.configure(settings); !configured) {
     return refuse(messages, configured.error());
   }
-  settings.config.console = console_config(settings.console, owns_input_terminal());
-  if (settings.dry_run) settings.config.memory.prefault = false;
+  if (settings.config.kernel.empty()) {
+    return refuse(messages, {ErrorKind::kUsage, "--kernel: there is no kernel to boot",
+                             "uvmm --kernel bzImage --disk store.erofs"});
+  }
   return start(std::move(*parsed), messages);
 }
 

@@ -89,6 +89,10 @@ Result<void> Messages::configure(const Settings& settings) {
   return {};
 }
 
+void Messages::set_raw(bool raw) {
+  raw_ = raw && ::isatty(STDERR_FILENO) == 1;
+}
+
 void Messages::say(LogLevel level, std::string_view message, std::string_view hint) {
   if (level > level_) return;
   if (format_ == LogFormat::kJson) {

@@ -19,11 +19,12 @@ class Messages {
   Messages(const Messages&) = delete;
   Messages& operator=(const Messages&) = delete;
 
+  void set_format(LogFormat format) { format_ = format; }
   // Takes level, format, the VM's name and the log file from `settings`.
   Result<void> configure(const Settings& settings);
 
-  // While the terminal is raw, a line feed does not return the carriage.
-  void set_raw(bool raw) { raw_ = raw; }
+  // While the terminal is raw, a line feed does not return the carriage there.
+  void set_raw(bool raw);
 
   // Errors go to standard error; everything else does unless there is a log file, which gets all.
   void log(LogLevel level, std::string_view message) { say(level, message, {}); }

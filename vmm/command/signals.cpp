@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -25,16 +26,31 @@ constexpr int kExitOnSignal = 128;
 
 std::atomic<int> first_signal = 0;
 
-struct Watch {
-  Vm& vm;
-  std::string pidfile;
+// A file as it is now: by the time that it is to be removed, another process may have one at its path.
+class OwnFile {
+ public:
+  explicit OwnFile(const std::string& path) : path_(path) { ::lstat(path.c_str(), &status_); }
+  void remove() const {
+    struct stat current{};
+    if (::lstat(path_.c_str(), &current) < 0) return;
+    if (current.st_dev == status_.st_dev && current.st_ino == status_.st_ino) ::unlink(path_.c_str());
+  }
+
+ private:
+  std::string path_;
+  struct stat status_{};
 };
 
-sigset_t watched_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT}) sigaddset(&set, signal);
-  return set;
+struct Watch {
+  Vm& vm;
+  std::vector<OwnFile> files;
+};
+
+sigset_t watched;  // set before the thread starts
+
+bool is_ignored(int signal) {
+  struct sigaction action{};
+  return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
 // Reading options, files and images runs through most of the program once, and what it ran through stays
@@ -63,17 +79,16 @@ void tell_window_size(Vm& vm) {
 
 [[noreturn]] void end_process(int signal, const Watch& watch) {
   Terminal::restore();
-  if (!watch.pidfile.empty()) ::unlink(watch.pidfile.c_str());
+  for (const OwnFile& file : watch.files) file.remove();
   ::_exit(kExitOnSignal + signal);
 }
 
 void* watch_thread(void* argument) {
   const Watch& watch = *static_cast<Watch*>(argument);
-  const sigset_t set = watched_signals();
   tell_window_size(watch.vm);  // here, since it waits until the VM runs
   bool starting = true;
   while (true) {
-    const int signal = next_signal(set, starting);
+    const int signal = next_signal(watched, starting);
     if (signal < 0) continue;
     if (signal == SIGCONT) Terminal::resume();
     if (signal == SIGCONT || signal == SIGWINCH) {
@@ -89,12 +104,16 @@ void* watch_thread(void* argument) {
 }  // namespace
 
 void block_signals() {
-  const sigset_t set = watched_signals();
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  sigemptyset(&watched);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
+    if (!is_ignored(signal)) sigaddset(&watched, signal);
+  }
+  for (const int signal : {SIGWINCH, SIGCONT}) sigaddset(&watched, signal);
+  ::pthread_sigmask(SIG_BLOCK, &watched, nullptr);
 }
 
-Result<void> watch_signals(Vm& vm, const std::string& pidfile) {
-  auto* const watch = new Watch{vm, pidfile};  // the thread's, which never ends
+Result<void> watch_signals(Vm& vm, const std::vector<std::string>& files) {
+  auto* const watch = new Watch{vm, {files.begin(), files.end()}};  // the thread's, which never ends
   pthread_attr_t attributes;
   pthread_t thread;
   ::pthread_attr_init(&attributes);

@@ -3,20 +3,24 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <uvmm/uvmm.hpp>
 
 namespace uvmm::command {
 
-// SIGTERM, SIGINT, SIGHUP and SIGQUIT end the VM; a second one ends the process on the spot. The guest is
-// told the terminal's size at first and with SIGWINCH; SIGCONT makes the terminal raw again.
+// SIGTERM, SIGINT, SIGHUP and SIGQUIT end the VM; a second one ends the process on the spot. Those that are
+// ignored when this is called (nohup, a script's background job) stay so. The guest is told the terminal's
+// size at first and with SIGWINCH; SIGCONT makes the terminal raw again.
 //
-// To be called before any thread exists, so that no other thread takes them: they are blocked everywhere.
+// To be called before the process has a second thread, so that no other thread takes them: they are blocked
+// everywhere. Until then they do what they do to any process: they end it, even in the middle of a system
+// call that takes long.
 void block_signals();
 
 // Starts the thread. It also gives back the memory of code that only the start needed, a second later. `vm`
-// lives as long as the process. `pidfile` is removed if the process ends on the spot; it may be empty.
-Result<void> watch_signals(Vm& vm, const std::string& pidfile);
+// lives as long as the process. `files`, which are this process's own, are removed if it ends on the spot.
+Result<void> watch_signals(Vm& vm, const std::vector<std::string>& files);
 
 // The signal that ended the VM, or 0.
 int ending_signal();
