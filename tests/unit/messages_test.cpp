@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 
 #include "vmm/command/messages.h"
@@ -20,4 +22,16 @@ TEST_CASE("messages: JSON is one object on one line whatever is in the message")
       "{\"time\":\"T\",\"level\":\"error\",\"vm\":\"vm1\",\"message\":\"a \\\"b\\\"\\nc\",\"hint\":\"d\"}\n");
   const std::string broken = json_message("T", LogLevel::kDebug, "", "\xff\x1b", "");
   CHECK(broken == "{\"time\":\"T\",\"level\":\"debug\",\"message\":\"\xef\xbf\xbd\\u001b\"}\n");
+}
+
+TEST_CASE("messages: a running VM does not wait for a reader of standard error that has stopped") {
+  int pipe_ends[2];
+  REQUIRE(::pipe(pipe_ends) == 0);
+  const int before = ::dup(STDERR_FILENO);
+  REQUIRE(::dup2(pipe_ends[1], STDERR_FILENO) == STDERR_FILENO);
+  Messages messages;
+  for (int i = 0; i < 1000; ++i) messages.log_of_vm(LogLevel::kWarning, std::string(6000, 'x'));
+  ::dup2(before, STDERR_FILENO);
+  for (const int fd : {before, pipe_ends[0], pipe_ends[1]}) ::close(fd);
+  SUCCEED("it came here");
 }

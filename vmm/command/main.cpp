@@ -111,7 +111,9 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
                          int& status) {
   Callbacks callbacks;
   callbacks.log_level = level;
-  callbacks.log = [&messages](LogLevel line_level, std::string_view line) { messages.log(line_level, line); };
+  callbacks.log = [&messages](LogLevel line_level, std::string_view line) {
+    messages.log_of_vm(line_level, line);
+  };
   Result<Vm> vm = Vm::create(config, std::move(callbacks));
   if (vm) return std::move(*vm);
   status = refuse(messages, locate(std::move(vm.error()), origins));

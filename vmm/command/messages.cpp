@@ -2,9 +2,11 @@
 #include "vmm/command/messages.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <ctime>
 
 #include <nlohmann/json.hpp>
@@ -93,18 +95,30 @@ void Messages::set_raw(bool raw) {
   raw_ = raw && ::isatty(STDERR_FILENO) == 1;
 }
 
-void Messages::say(LogLevel level, std::string_view message, std::string_view hint) {
+void Messages::write_to_stderr(std::string_view text, Wait wait) {
+  if (wait == Wait::kYes) return write_all(STDERR_FILENO, text);
+  // Where poll says so, so much can be written at once. Not O_NONBLOCK: others have the stream, too.
+  while (!text.empty()) {
+    pollfd stream{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    if (::poll(&stream, 1, 0) != 1) return;
+    const std::string_view piece = text.substr(0, PIPE_BUF);
+    write_all(STDERR_FILENO, piece);
+    text.remove_prefix(piece.size());
+  }
+}
+
+void Messages::say(LogLevel level, std::string_view message, std::string_view hint, Wait wait) {
   if (level > level_) return;
   if (format_ == LogFormat::kJson) {
     const std::string line = json_message(current_time(), level, name_, message, hint);
     if (log_fd_ >= 0) write_all(log_fd_, line);
-    if (log_fd_ < 0 || level == LogLevel::kError) write_all(STDERR_FILENO, line);
+    if (log_fd_ < 0 || level == LogLevel::kError) write_to_stderr(line, wait);
     return;
   }
   if (log_fd_ >= 0) write_all(log_fd_, text_message(current_time(), level, message, hint));
   if (log_fd_ >= 0 && level != LogLevel::kError) return;
   const std::string text = text_message({}, level, message, hint);
-  write_all(STDERR_FILENO, raw_ ? with_carriage_returns(text) : text);
+  write_to_stderr(raw_ ? with_carriage_returns(text) : text, wait);
 }
 
 }  // namespace uvmm::command

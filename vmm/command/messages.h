@@ -27,11 +27,16 @@ class Messages {
   void set_raw(bool raw);
 
   // Errors go to standard error; everything else does unless there is a log file, which gets all.
-  void log(LogLevel level, std::string_view message) { say(level, message, {}); }
-  void error(const Error& error) { say(LogLevel::kError, error.message, error.hint); }
+  void log(LogLevel level, std::string_view message) { say(level, message, {}, Wait::kYes); }
+  // From the threads of a running VM, which must not wait for whoever reads standard error (a pager, say):
+  // what it has no room for is lost.
+  void log_of_vm(LogLevel level, std::string_view message) { say(level, message, {}, Wait::kNo); }
+  void error(const Error& error) { say(LogLevel::kError, error.message, error.hint, Wait::kYes); }
 
  private:
-  void say(LogLevel level, std::string_view message, std::string_view hint);
+  enum class Wait : bool { kNo, kYes };
+  void say(LogLevel level, std::string_view message, std::string_view hint, Wait wait);
+  void write_to_stderr(std::string_view text, Wait wait);
 
   LogLevel level_ = LogLevel::kWarning;
   LogFormat format_ = LogFormat::kText;
