@@ -143,6 +143,12 @@ Task<> Block::serve(Queue& queue, DescriptorChain chain) {  // virtio 1.2, 5.2.6
         const bool finished = co_await finish(transfer, done);
         complete = finished;
       }
+      // virtio 1.2, 5.2.6.2: without VIRTIO_BLK_F_FLUSH a write that has completed is stable. By the sync
+      // that all share: of several synchronous writes at once only one may be told what the host has lost.
+      if (complete && is_write && !negotiated(VIRTIO_BLK_F_FLUSH)) {
+        const bool durable = co_await sync();
+        complete = durable;
+      }
       if (complete) outcome = VIRTIO_BLK_S_OK;
       if (complete && !is_write) chain.written = static_cast<u32>(bytes);
     }
@@ -201,9 +207,8 @@ bool Block::is_aligned(const Segments& data) const {
 
 OpAwaiter Block::attempt(const Transfer& transfer) {
   const std::span<const iovec> buffers = transfer.data.iovecs();
-  if (!transfer.is_write) return io_.readv(fd_, buffers, transfer.offset);
-  // virtio 1.2, 5.2.6.2: without VIRTIO_BLK_F_FLUSH a write that has completed is stable.
-  return io_.writev(fd_, buffers, transfer.offset, negotiated(VIRTIO_BLK_F_FLUSH) ? 0 : RWF_DSYNC);
+  return transfer.is_write ? io_.writev(fd_, buffers, transfer.offset)
+                           : io_.readv(fd_, buffers, transfer.offset);
 }
 
 // The rest of a transfer whose first attempt ended with `done`. True once all of it is done.

@@ -2,9 +2,9 @@
 // Block: the virtio block device (virtio 1.2, 5.2) over a raw image or block device. I/O thread only.
 //
 // A request is one coroutine. Whatever is acknowledged as durable is: a flush waits for the writes that were
-// in flight when it came, then for an fdatasync that succeeded; a driver without VIRTIO_BLK_F_FLUSH gets
-// write-through. An image that is cut while the VM runs keeps its capacity: reads behind its end fail, writes
-// make it grow again.
+// in flight when it came, then for an fdatasync that succeeded; for a driver without VIRTIO_BLK_F_FLUSH every
+// write has such an fdatasync behind it. An image that is cut while the VM runs keeps its capacity: reads
+// behind its end fail, writes make it grow again.
 #pragma once
 
 #include <linux/virtio_blk.h>

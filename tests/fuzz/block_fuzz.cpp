@@ -77,6 +77,7 @@ struct World {
       } else {
         end_one();
       }
+      collect();
     }
     require(io.empty());
     if (!cancel && !queue.queue.stopped()) queue.queue.stop();
@@ -114,7 +115,8 @@ struct World {
                                       : input.ConsumeIntegral<u64>()};
     auto chain = driver.chain();
     u16 descriptors = 1;
-    if (input.ConsumeIntegralInRange(0, 15) > 0) {
+    const bool has_header = input.ConsumeIntegralInRange(0, 15) > 0;
+    if (has_header) {
       chain.reads(header);
     } else {
       chain.reads_at(buffer(), length());
@@ -139,7 +141,9 @@ struct World {
     descriptors += has_status;
     const u16 head = driver.avail_ring(u16(driver.avail_index() - 1) & (kRing - 1));
     offered_descriptors += descriptors;
-    outstanding[head] = {descriptors, has_status ? at.back() : guest(0)};
+    const bool changes_disk = header.type == VIRTIO_BLK_T_OUT || header.type == VIRTIO_BLK_T_DISCARD ||
+                              header.type == VIRTIO_BLK_T_WRITE_ZEROES;
+    outstanding[head] = {descriptors, has_status ? at.back() : guest(0), has_header && changes_disk};
   }
 
   void end_one() {
@@ -152,21 +156,23 @@ struct World {
     i32 result = whole;
     if (input.ConsumeIntegralInRange(0, 3) == 0) result = input.PickValueInArray(kErrors);
     if (moves && input.ConsumeIntegralInRange(0, 3) == 0) result = input.ConsumeIntegralInRange(0, whole);
+    const bool untried = result == -ECANCELED || result == -EINTR || result == -EAGAIN;
+    if (op.kind == Op::Kind::kFdatasync && result < 0 && !untried) lost = true;
     io.finish(i, result);
   }
 
   void check_operations() {
+    u32 syncs = 0;
     for (u32 i = 0; i < io.size(); ++i) {
       const Op& op = io.pending(i);
+      syncs += op.kind == Op::Kind::kFdatasync;
+      require(syncs <= 1);  // or a loss could go by
       const bool moves = op.kind == Op::Kind::kReadv || op.kind == Op::Kind::kWritev;
       if (!moves && op.kind != Op::Kind::kFallocate) continue;
       const u64 bytes = moves ? io.length_of(i) : op.length;
       require(bytes > 0 && op.offset <= kSectors * kSectorSize);
       require(bytes <= kSectors * kSectorSize - op.offset);
       require(!read_only || op.kind == Op::Kind::kReadv);
-      if (op.kind == Op::Kind::kWritev && !has_feature(features, VIRTIO_BLK_F_FLUSH)) {
-        require(op.flags == RWF_DSYNC);
-      }
       if (moves && direct) check_alignment(op);
     }
   }
@@ -183,7 +189,10 @@ struct World {
       const auto request = outstanding.find(static_cast<u16>(used->id));
       require(request != outstanding.end());
       if (request->second.status != guest(0)) {
-        require(*driver.memory.read<u8>(request->second.status) <= VIRTIO_BLK_S_UNSUPP);
+        const u8 status = *driver.memory.read<u8>(request->second.status);
+        require(status <= VIRTIO_BLK_S_UNSUPP);
+        const bool write_through = !has_feature(features, VIRTIO_BLK_F_FLUSH);
+        require(!(lost && write_through && request->second.changes_disk && status == VIRTIO_BLK_S_OK));
       }
       offered_descriptors = static_cast<u16>(offered_descriptors - request->second.descriptors);
       outstanding.erase(request);
@@ -193,6 +202,7 @@ struct World {
   struct Request {
     u16 descriptors;
     GuestAddress status;
+    bool changes_disk;  // for certain
   };
 
   FuzzedDataProvider& input;
@@ -206,6 +216,7 @@ struct World {
   FakeQueue queue{block.io(), driver};
   TaskScope tasks;
   std::map<u16, Request> outstanding;
+  bool lost = false;  // as a failed fdatasync said
   u16 offered_descriptors = 0;
   u64 used_bytes = 0;
 };

@@ -65,13 +65,12 @@ OpAwaiter Io::readv(int fd, std::span<const iovec> buffers, u64 offset) {
            .length = total_bytes(buffers)}};
 }
 
-OpAwaiter Io::writev(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) {
+OpAwaiter Io::writev(int fd, std::span<const iovec> buffers, u64 offset) {
   return {*this,
           Op::Kind::kWritev,
           {.fd = fd,
            .address = buffers.data(),
            .count = buffers.size(),
-           .flags = rwf_flags,
            .offset = offset,
            .length = total_bytes(buffers)}};
 }

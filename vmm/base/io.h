@@ -102,7 +102,7 @@ class Io {
 
   // Each of these is awaited at once: `const i32 done = co_await io.readv(fd, buffers, offset);`
   OpAwaiter readv(int fd, std::span<const iovec> buffers, u64 offset);
-  OpAwaiter writev(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags = 0);
+  OpAwaiter writev(int fd, std::span<const iovec> buffers, u64 offset);
   OpAwaiter read(int fd, std::span<u8> buffer, u64 offset = Op::kNoOffset);
   OpAwaiter write(int fd, std::span<const u8> buffer, u64 offset = Op::kNoOffset);
   OpAwaiter send(int fd, std::span<const u8> buffer, u32 msg_flags);
