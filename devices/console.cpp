@@ -43,6 +43,8 @@ Task<> Console::run(Queue& queue, u16 index) {
 }
 
 Task<> Console::receive(Queue& queue) {
+  // Linux takes the size from a change of it only, so a driver that starts is told of what has been set before.
+  if (config_.cols != 0) config_changed();
   for (;;) {
     std::optional<DescriptorChain> chain = co_await queue.next();
     if (!chain) break;
@@ -82,12 +84,13 @@ Task<> Console::transmit(Queue& queue) {
       log_.guest("console: a buffer for output that is to be written to");
       queue.mark_broken();
     } else if (!chain->readable.has_hole()) {
-      take_output(chain->readable);
+      Segments& data = chain->readable;
+      co_await take_output(queue, data);
     }
   }
 }
 
-void Console::take_output(Segments& data) {
+Task<> Console::take_output(Queue& queue, Segments& data) {
   // More than the host end can hold is not even looked at: the guest decides how long a request is.
   if (data.size() > ConsoleEnd::kOutputBytes) {
     end_.drop(data.size() - ConsoleEnd::kOutputBytes);
@@ -95,9 +98,15 @@ void Console::take_output(Segments& data) {
   }
   std::array<u8, 1024> copy;
   while (!data.empty()) {
-    const std::span<u8> part = std::span(copy).first(std::min<u64>(data.size(), copy.size()));
+    if (left_in_turn_ == 0) {
+      left_in_turn_ = kBytesPerTurn;
+      // At the end the rest goes out at once: it may be the last words.
+      if (!queue.stopped()) co_await io_.yield();
+    }
+    const std::span<u8> part = std::span(copy).first(std::min({data.size(), copy.size(), left_in_turn_}));
     data.copy_out(part);
     output(part);
+    left_in_turn_ -= part.size();
   }
 }
 

@@ -3,7 +3,8 @@
 // it.
 //
 // It asks nothing of the host itself: what the guest transmits is copied to the host end at once, and buffers
-// that the guest has posted wait here until the host end has input for them.
+// that the guest has posted wait here until the host end has input for them. What it transmits without end is
+// copied in pieces, between which the I/O thread lets others run.
 #pragma once
 
 #include <linux/virtio_console.h>
@@ -24,6 +25,7 @@ class Console final : public VirtioDevice, private ConsoleReader {
   static constexpr u16 kReceiveQueue = 0;
   static constexpr u16 kTransmitQueue = 1;
   static constexpr u16 kQueueSize = 64;
+  static constexpr u64 kBytesPerTurn = 64_KiB;  // of output
 
   Console(Io& io, ConsoleEnd& end, Log& log);
   ~Console() override { end_.set_reader(nullptr); }
@@ -45,7 +47,7 @@ class Console final : public VirtioDevice, private ConsoleReader {
 
   Task<> receive(Queue& queue);
   Task<> transmit(Queue& queue);
-  void take_output(Segments& data);
+  Task<> take_output(Queue& queue, Segments& data);
   void output(std::span<const u8> bytes);
 
   bool wants_input() const override { return posted_ > 0; }
@@ -55,6 +57,7 @@ class Console final : public VirtioDevice, private ConsoleReader {
   Log& log_;
   virtio_console_config config_{};
   PanicWatch panic_watch_;
+  u64 left_in_turn_ = kBytesPerTurn;
 
   // The guest's buffers for input, oldest first: a ring of as many as its queue can have out.
   std::array<std::optional<DescriptorChain>, kQueueSize> buffers_;

@@ -3,6 +3,7 @@
 // up. One thread. It is what tells a panic from a reboot; a guest may of course print the words without one.
 #pragma once
 
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -15,7 +16,15 @@ class PanicWatch {
   static constexpr std::string_view kWords = "Kernel panic - not syncing";
 
   void see(std::span<const u8> bytes) {
-    for (const u8 byte : bytes) see(byte);
+    while (!bytes.empty()) {
+      if (matched_ == 0) {  // nearly always: nothing but the first letter matters
+        const void* const first = std::memchr(bytes.data(), kWords.front(), bytes.size());
+        if (!first) return;
+        bytes = bytes.subspan(static_cast<std::size_t>(static_cast<const u8*>(first) - bytes.data()));
+      }
+      see(bytes.front());
+      bytes = bytes.subspan(1);
+    }
   }
   bool seen() const { return seen_; }
 

@@ -56,7 +56,7 @@ struct World {
         break;
     }
     require(quits <= 1);
-    require(io.size() <= 2);  // one for the input, one for the output
+    require(io.size() <= 3);  // one for the input, one for the output, and a pause in it
     while (receiver.take_used() || transmitter.take_used()) {
     }
   }

@@ -58,6 +58,10 @@ struct Fixture {
     const auto bytes = io.bytes_of(io.find(Op::Kind::kWrite));
     return {bytes.begin(), bytes.end()};
   }
+  // As many turns as the device asks for.
+  void take_turns() {
+    while (io.find(Op::Kind::kNop) < io.size()) io.finish(io.find(Op::Kind::kNop), 0);
+  }
   // The host takes all that waits; how much that was.
   u64 write_all() {
     u64 total = 0;
@@ -147,6 +151,7 @@ TEST_CASE("[case 136] console: a host that does not read costs the guest output,
     f.transmitter.chain().reads_at(address(data), 16_KiB).offer();
     f.output.queue.notify();
     f.io.end_turn();
+    f.take_turns();
     while (f.transmitter.take_used()) ++completed;
   }
   CHECK(completed == 1000);
@@ -160,8 +165,36 @@ TEST_CASE("console: a request longer than all there is room for is cut") {
   chain.offer();
   f.output.queue.notify();
   f.io.end_turn();
+  f.take_turns();
   CHECK(f.transmitter.take_used());
   CHECK(f.write_all() == ConsoleEnd::kOutputBytes);
+}
+
+TEST_CASE("[case 136] console: a guest that prints without end lets others run after 64 KiB") {
+  Fixture f;
+  const auto data = f.ram.allocate(40_KiB);
+  for (int i = 0; i < 4; ++i) f.transmitter.chain().reads_at(address(data), 40_KiB).offer();
+  f.output.queue.notify();
+  f.io.end_turn();
+  CHECK(f.transmitter.used_index() == 1);
+  REQUIRE(f.io.find(Op::Kind::kNop) < f.io.size());
+  f.io.finish(f.io.find(Op::Kind::kNop), 0);
+  CHECK(f.transmitter.used_index() == 3);  // 128 KiB: three requests and a part of the fourth
+  f.take_turns();
+  CHECK(f.transmitter.used_index() == 4);
+  CHECK(f.write_all() == 160_KiB);
+}
+
+TEST_CASE("console: of a request that is on its way when the queue stops, all is printed") {
+  Fixture f;
+  const auto data = f.ram.allocate(200_KiB);
+  f.transmitter.chain().reads_at(address(data), 200_KiB).offer();
+  f.output.queue.notify();
+  f.output.queue.stop();
+  f.io.finish(f.io.find(Op::Kind::kNop), -ECANCELED);
+  f.take_turns();
+  CHECK(f.output.queue.chains_out() == 0);
+  CHECK(f.write_all() == 200_KiB);
 }
 
 TEST_CASE("[case 138] console: the guest prints on when nobody can hear it") {

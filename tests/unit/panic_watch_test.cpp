@@ -2,7 +2,9 @@
 #include "devices/panic_watch.h"
 
 #include <catch2/catch.hpp>
+#include <ctime>
 #include <string_view>
+#include <vector>
 
 namespace uvmm {
 namespace {
@@ -25,6 +27,29 @@ TEST_CASE("panic watch: other words are not") {
 TEST_CASE("panic watch: a beginning that comes to nothing does not hide the real one") {
   CHECK(sees("KKernel panic - not syncing"));
   CHECK(sees("Kernel paKernel panic - not syncing"));
+}
+
+TEST_CASE("panic watch: the words are found wherever the output is cut") {
+  const std::string_view text = "Key K, Kernel panic - not syncing: KKK";
+  for (std::size_t first = 0; first < text.size(); ++first) {
+    for (std::size_t second = first; second < text.size(); ++second) {
+      PanicWatch watch;
+      const std::string_view parts[] = {text.substr(0, first), text.substr(first, second - first),
+                                        text.substr(second)};
+      for (const std::string_view part : parts)
+        watch.see({reinterpret_cast<const u8*>(part.data()), part.size()});
+      REQUIRE(watch.seen());
+    }
+  }
+}
+
+TEST_CASE("panic watch: output without the first letter costs next to nothing") {
+  const std::vector<u8> output(1_MiB, 'x');
+  PanicWatch watch;
+  const std::clock_t start = std::clock();  // of the processor's time
+  for (int i = 0; i < 64; ++i) watch.see(output);
+  CHECK(std::clock() - start < CLOCKS_PER_SEC / 10);  // byte by byte it is several times that
+  CHECK_FALSE(watch.seen());
 }
 
 TEST_CASE("panic watch: words that come byte by byte are seen") {
