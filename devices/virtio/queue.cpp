@@ -32,8 +32,9 @@ bool Queue::find_next() {
       next_.emplace(std::move(*chain));
       return true;
     }
-    // Looks again only if a request has come meanwhile, which the next pop() takes.
+    // Looks again only if a request has come meanwhile, which the next pop() takes, or the ring broke.
     if (!ring_.broken() && ring_.enable_notifications()) return false;
+    report_if_broken();
   }
 }
 

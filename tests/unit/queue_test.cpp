@@ -202,6 +202,28 @@ TEST_CASE("queue: [case 1] a broken ring ends the server and is reported once") 
   CHECK(f.device.listener.broke == 1);
 }
 
+TEST_CASE("queue: [case 1] a ring that breaks while notifications are asked for is reported, too") {
+  // The used ring's flags lie on the available ring's index, so that asking for notifications moves it.
+  FakeRam ram;
+  const GuestAddress rings = ram.allocate(256, 16) + 2;
+  const GuestAddress descriptors = ram.allocate(64, 16);
+  const Virtqueue::Layout layout{
+      .size = 4, .descriptors = descriptors, .driver_area = rings, .device_area = rings + 2};
+  *ram.memory().slice(descriptors + 8, 1)->data() = 16;  // its length
+  *ram.memory().slice(rings + 2, 1)->data() = 1;
+  FakeIo io;
+  FakeInterrupt interrupt;
+  FakeBrokenQueueListener listener;
+  Queue queue(io, ram.memory(), layout, feature(VIRTIO_F_VERSION_1), interrupt, listener);
+  Server server{queue};
+  TaskScope scope;
+  scope.spawn(server.run());
+  CHECK(server.served == 1);
+  CHECK(server.ended);
+  CHECK(listener.broke == 1);
+  io.end_turn();
+}
+
 TEST_CASE("queue: a device can break it; what it served before is not published any more") {
   Fixture f;
   f.server.keep = true;
