@@ -126,18 +126,21 @@ std::optional<DescriptorChain> Virtqueue::pop() {
   return DescriptorChain(*this, head, storage);
 }
 
-// Walks the chain that starts at `head`; false if it breaks a rule. At most size() buffers (virtio 1.2,
-// 2.7.5.3.1: no chain is longer than the queue) and one step into an indirect table.
+// Walks the chain that starts at `head`; false if it breaks a rule. At most size() buffers and one step into
+// an indirect table; with one, kMaxQueueSize buffers. virtio 1.2, 2.7.5.3.1 allows no chain that is longer
+// than the queue, but Linux's virtio_blk goes by seg_max alone, even when it has made the ring smaller.
 bool Virtqueue::collect(u16 head, DescriptorChain::Storage& storage) {
   Table table{descriptors_, layout_.size, false};
   u32 index = head;
   u64 chain_bytes = 0;
   bool writable_seen = false;
-  for (u32 buffers = 0; buffers < layout_.size;) {
+  u32 most_buffers = layout_.size;
+  for (u32 buffers = 0; buffers < most_buffers;) {
     const vring_desc descriptor = read_once(table.entries + index * sizeof(vring_desc));
     if (descriptor.flags & VRING_DESC_F_INDIRECT) {
       if (!enter_indirect_table(descriptor, table)) return false;
       index = 0;
+      most_buffers = kMaxQueueSize;
       continue;
     }
     ++buffers;
@@ -165,7 +168,7 @@ bool Virtqueue::collect(u16 head, DescriptorChain::Storage& storage) {
 bool Virtqueue::enter_indirect_table(const vring_desc& descriptor, Table& table) const {
   if (!indirect_ || table.indirect || (descriptor.flags & VRING_DESC_F_NEXT)) return false;
   const u32 count = descriptor.len / sizeof(vring_desc);
-  if (count == 0 || count > layout_.size || descriptor.len % sizeof(vring_desc)) return false;
+  if (count == 0 || count > kMaxQueueSize || descriptor.len % sizeof(vring_desc)) return false;
   const auto bytes = memory_.slice(guest(descriptor.addr), descriptor.len);
   if (!bytes) return false;
   table = {bytes->data(), count, true};

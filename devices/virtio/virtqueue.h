@@ -22,7 +22,7 @@ inline constexpr u16 kMaxQueueSize = 1024;  // so that a whole chain fits in one
 class Virtqueue;
 
 // A validated request: its buffers lie in RAM (or are marked as holes), readable ones come first, and its
-// length is bounded by the ring. Move-only; its destructor returns it to the driver with `written` as the
+// length is bounded. Move-only; its destructor returns it to the driver with `written` as the
 // used length.
 class DescriptorChain {
  public:

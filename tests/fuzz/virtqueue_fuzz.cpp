@@ -36,7 +36,7 @@ u64 pick_address(FuzzedDataProvider& input, const FakeDriver& driver) {
 
 void check(const DescriptorChain& chain) {
   const u64 pieces = chain.readable.iovecs().size() + chain.writable.iovecs().size();
-  if (pieces > 2 * kSize) std::abort();
+  if (pieces > 2 * kMaxQueueSize) std::abort();
   if (chain.readable.size() + chain.writable.size() > 4_GiB) std::abort();
 }
 
