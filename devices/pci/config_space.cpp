@@ -63,14 +63,15 @@ void ConfigSpace::read(u32 offset, std::span<u8> bytes) const {
   std::ranges::copy(page_.subspan(offset, bytes.size()), bytes.begin());
 }
 
-void ConfigSpace::write(u32 offset, std::span<const u8> bytes) {
-  if (bytes.size() > 4 || !std::has_single_bit(bytes.size()) || offset % bytes.size()) return;
-  if (offset >= kHeaderBytes) return;
-  if (offset / 4 == PCI_BASE_ADDRESS_0 / 4) return write_bar(bytes);
+bool ConfigSpace::write(u32 offset, std::span<const u8> bytes) {
+  if (bytes.size() > 4 || !std::has_single_bit(bytes.size()) || offset % bytes.size()) return false;
+  if (offset >= kHeaderBytes) return false;
+  if (offset / 4 == PCI_BASE_ADDRESS_0 / 4) write_bar(bytes);
   for (u32 i = 0; i < bytes.size(); ++i) {
     const u8 mask = writable_[offset + i];
     if (mask) page_[offset + i] = static_cast<u8>((page_[offset + i] & ~mask) | (bytes[i] & mask));
   }
+  return true;
 }
 
 void ConfigSpace::write_bar(std::span<const u8> bytes) {

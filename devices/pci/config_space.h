@@ -41,8 +41,8 @@ class ConfigSpace {
 
   // Any length at any offset; what lies beyond the page reads as ones.
   void read(u32 offset, std::span<u8> bytes) const;
-  // One, two or four bytes, aligned; anything else is dropped.
-  void write(u32 offset, std::span<const u8> bytes);
+  // One, two or four bytes, aligned; anything else is dropped. Whether it was not.
+  bool write(u32 offset, std::span<const u8> bytes);
 
   u16 command() const { return load<u16>(0x04); }
 

@@ -115,6 +115,16 @@ TEST_CASE("config space: [case 33] every offset and width is bounded") {
   CHECK(f.page == before);
 }
 
+TEST_CASE("config space: it says whether a write was dropped") {
+  Function f;
+  const std::vector<u8> bytes(8);
+  for (const u32 length : {1u, 2u, 4u}) CHECK(f.config.write(PCI_COMMAND, std::span(bytes).first(length)));
+  CHECK(f.config.write(PCI_BASE_ADDRESS_0, std::span(bytes).first(4)));
+  for (const u32 length : {0u, 3u, 8u}) CHECK_FALSE(f.config.write(0, std::span(bytes).first(length)));
+  CHECK_FALSE(f.config.write(PCI_COMMAND + 1, std::span(bytes).first(2)));
+  CHECK_FALSE(f.config.write(256, std::span(bytes).first(4)));
+}
+
 TEST_CASE("config space: an unaligned write is dropped") {
   Function f;
   f.write<u16>(PCI_COMMAND - 1, 0x0606);
