@@ -15,23 +15,29 @@ const u64 kOne = 1;  // what a signal adds to the eventfd
 
 }  // namespace
 
-Msix::Msix(Io& io, MsiRouter& router, std::span<const InterruptLine> lines, std::span<u8> table)
-    : io_(io), router_(router), table_(table), lines_(lines.size()) {
-  assert(table.size() == lines.size() * kEntryBytes);
-  for (u32 i = 0; i < lines.size(); ++i) {
+Msix::Msix(const Parts& parts)
+    : io_(parts.io),
+      router_(parts.router),
+      log_(parts.log),
+      name_(parts.name),
+      table_(parts.table),
+      lines_(parts.lines.size()) {
+  assert(table_.size() == lines_.size() * kEntryBytes);
+  for (u32 i = 0; i < lines_.size(); ++i) {
     Line& line = lines_[i];
     line.kind = Op::Kind::kWrite;
-    line.fd = lines[i].event_fd;
+    line.fd = parts.lines[i].event_fd;
     line.address = &kOne;
     line.count = sizeof kOne;
     line.offset = Op::kNoOffset;
     line.on_complete = [](Op& op, i32, bool) {
       Line& self = static_cast<Line&>(op);
       self.writing = false;
-      if (std::exchange(self.again, false)) self.msix->signal(self);
+      // Not signal(): it may have been masked meanwhile.
+      if (std::exchange(self.again, false)) self.msix->raise(self.msix->vector_of(self));
     };
     line.msix = this;
-    line.gsi = lines[i].gsi;
+    line.gsi = parts.lines[i].gsi;
     table_[i * kEntryBytes + PCI_MSIX_ENTRY_VECTOR_CTRL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
   }
 }
@@ -55,25 +61,43 @@ bool Msix::deliverable(u16 vector) const {
   return enabled_ && !function_masked_ && !entry(vector).masked;
 }
 
-// Hands the vector's message to the router if it matters and is new there; whether it did.
-bool Msix::route(u16 vector) {
-  Line& line = lines_[vector];
+// A message that the host refuses leaves the guest without that interrupt, its own loss, until it is unmasked
+// or written once more. It costs no other vector: what is refused together is tried one by one.
+void Msix::update_routes(std::span<Line> lines) {
+  u32 changed = 0;
+  for (Line& line : lines) changed += route(line);
+  if (changed == 0 || router_.commit()) return;
+  for (Line& line : lines) {
+    if (!line.changed) continue;
+    if (changed > 1) router_.route(line.gsi, line.routed);
+    line.has_route = changed > 1 && router_.commit();
+    if (!line.has_route) complain(line);
+  }
+}
+
+// Hands the line's message to the router if it matters and is new there; whether it did.
+bool Msix::route(Line& line) {
+  const u16 vector = vector_of(line);
   const MsiMessage message = entry(vector).message;
-  if (!deliverable(vector) || (line.has_route && line.routed == message)) return false;
+  line.changed = deliverable(vector) && !(line.has_route && line.routed == message);
+  if (!line.changed) return false;
   line.routed = message;
   line.has_route = true;
   router_.route(line.gsi, message);
   return true;
 }
 
+void Msix::complain(const Line& line) {
+  if (std::exchange(refusal_logged_, true)) return;
+  log_.guest("{}: the host refuses the message of interrupt {}, {:#x} to address {:#x}; no other is reported",
+             name_, vector_of(line), line.routed.data, line.routed.address);
+}
+
 void Msix::set_control(bool enabled, bool function_masked) {
   if (enabled == enabled_ && function_masked == function_masked_) return;
   enabled_ = enabled;
   function_masked_ = function_masked;
-  bool changed = false;
-  for (u16 vector = 0; vector < vectors(); ++vector) changed |= route(vector);
-  // A message that the host refuses leaves the guest without that interrupt: its own loss.
-  if (changed) router_.commit();
+  update_routes(lines_);
   for (u16 vector = 0; vector < vectors(); ++vector) deliver_pending(vector);
 }
 
@@ -88,7 +112,7 @@ void Msix::write_table(u32 offset, std::span<const u8> bytes) {
     std::memcpy(table_.data() + offset + i, &value, sizeof value);
   }
   const u16 vector = static_cast<u16>(offset / kEntryBytes);
-  if (route(vector)) router_.commit();
+  update_routes(std::span(lines_).subspan(vector, 1));
   deliver_pending(vector);
 }
 

@@ -7,17 +7,26 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "vmm/base/io.h"
+#include "vmm/base/log.h"
 #include "vmm/base/msi_router.h"
 
 namespace uvmm {
 
 class Msix {
  public:
-  // `table` has kEntryBytes for each line, is zeroed and borrowed.
-  Msix(Io& io, MsiRouter& router, std::span<const InterruptLine> lines, std::span<u8> table);
+  struct Parts {
+    Io& io;
+    MsiRouter& router;
+    Log& log;
+    const std::string& name;  // of the device, for messages
+    std::span<const InterruptLine> lines;
+    std::span<u8> table;  // kEntryBytes for each line, zeroed; borrowed
+  };
+  explicit Msix(const Parts& parts);
   Msix(const Msix&) = delete;
   Msix& operator=(const Msix&) = delete;
   ~Msix();  // no write to an eventfd is in flight
@@ -43,6 +52,7 @@ class Msix {
     u32 gsi = 0;
     MsiMessage routed;
     bool has_route = false;
+    bool changed = false;  // its route, by the last update_routes()
     bool pending = false;  // raised while it was masked
     bool writing = false;  // the eventfd's write is in flight
     bool again = false;    // raised meanwhile
@@ -54,16 +64,22 @@ class Msix {
 
   Entry entry(u16 vector) const;
   bool deliverable(u16 vector) const;
-  bool route(u16 vector);
+  u16 vector_of(const Line& line) const { return static_cast<u16>(&line - lines_.data()); }
+  void update_routes(std::span<Line> lines);
+  bool route(Line& line);
+  void complain(const Line& line);
   void deliver_pending(u16 vector);
   void signal(Line& line);
 
   Io& io_;
   MsiRouter& router_;
+  Log& log_;
+  std::string name_;
   std::span<u8> table_;
   std::vector<Line> lines_;
   bool enabled_ = false;
   bool function_masked_ = false;
+  bool refusal_logged_ = false;
 };
 
 }  // namespace uvmm

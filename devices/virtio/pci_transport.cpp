@@ -127,8 +127,12 @@ PciTransport::PciTransport(VirtioDevice& device, const Parts& parts)
     : device_(device),
       registers_(parts.register_pages),
       config_(parts.config_page, identity(device.device_id())),
-      msix_(parts.io, parts.router, parts.lines,
-            registers_.subspan(kMsixTable, parts.lines.size() * Msix::kEntryBytes)),
+      msix_({.io = parts.io,
+             .router = parts.router,
+             .log = parts.log,
+             .name = parts.name,
+             .lines = parts.lines,
+             .table = registers_.subspan(kMsixTable, parts.lines.size() * Msix::kEntryBytes)}),
       interrupts_(device.queue_sizes().size()),
       control_(device,
                {.io = parts.io,
@@ -181,7 +185,7 @@ void PciTransport::read_config(u32 offset, std::span<u8> bytes) {
 }
 
 void PciTransport::write_config(u32 offset, std::span<const u8> bytes) {
-  config_.write(offset, bytes);
+  if (!config_.write(offset, bytes)) return;
   const le16 control = config_.load<le16>(msix_capability_ + PCI_MSIX_FLAGS);
   msix_.set_control(control & PCI_MSIX_FLAGS_ENABLE, control & PCI_MSIX_FLAGS_MASKALL);
 

@@ -4,13 +4,38 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstring>
-#include <random>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "tests/fakes/fake_device.h"
 #include "tests/fakes/fake_io.h"
 
 namespace uvmm {
 namespace {
+
+// Takes messages to any address but one, and like the real one drops what came with a refused one.
+struct RefusingRouter final : MsiRouter {
+  void route(u32 gsi, const MsiMessage& message) override {
+    routes[gsi] = changes[gsi] = message;
+    ++routed;
+  }
+  bool commit() override {
+    ++commits;
+    bool accepted = true;
+    for (const auto& [gsi, message] : changes) accepted = accepted && message.address != refused_address;
+    for (const auto& [gsi, message] : std::exchange(changes, {})) {
+      committed.erase(gsi);
+      if (accepted) committed[gsi] = message;
+    }
+    return accepted;
+  }
+
+  u64 refused_address = ~u64{0} - 1;
+  std::map<u32, MsiMessage> routes, changes, committed;
+  u32 routed = 0;
+  u32 commits = 0;
+};
 
 struct Function {
   ~Function() { io.finish_all(8); }
@@ -36,11 +61,14 @@ struct Function {
     return bits;
   }
 
+  std::vector<std::string> lines_logged;
+  Log log{[this](LogLevel, std::string_view line) { lines_logged.emplace_back(line); }, LogLevel::kWarning};
   FakeIo io;
-  FakeMsiRouter router;
+  RefusingRouter router;
   std::array<InterruptLine, 3> lines{{{10, 100}, {11, 101}, {12, 102}}};
   std::array<u8, 48> table{};
-  Msix msix{io, router, lines, table};
+  const std::string name = "card";
+  Msix msix{{.io = io, .router = router, .log = log, .name = name, .lines = lines, .table = table}};
 };
 
 TEST_CASE("msix: vectors start masked and without a route") {
@@ -106,6 +134,20 @@ TEST_CASE("msix: what is raised while the write is in flight is written once mor
   CHECK(f.io.size() == 1);
   f.io.finish(0, 8);
   CHECK(f.io.empty());
+}
+
+TEST_CASE("msix: what is raised while the write is in flight waits if its vector is masked by then") {
+  Function f;
+  f.msix.set_control(true, false);
+  f.unmask(0);
+  f.msix.raise(0);
+  f.msix.raise(0);
+  f.mask(0);
+  f.io.finish(0, 8);
+  CHECK(f.io.empty());
+  CHECK(f.pending() == 0b001);
+  f.unmask(0);
+  CHECK(f.io.size() == 1);
 }
 
 TEST_CASE("msix: a masked vector is pending until it is unmasked") {
@@ -179,6 +221,50 @@ TEST_CASE("msix: reserved bits of a vector's control read as zero") {
   Function f;
   f.write32(12, 0xffff'fffe);
   CHECK(f.table32(12) == 0);
+}
+
+TEST_CASE(
+    "msix: [case 40] a message that the host refuses is said once, and tried again when it is unmasked") {
+  Function f;
+  f.router.refused_address = 0x1000;
+  f.msix.set_control(true, false);
+  f.set_up(1, 0x1000, 7);
+  f.unmask(1);
+  CHECK(f.router.commits == 1);
+  for (int i = 0; i < 3; ++i) {
+    f.mask(1);
+    f.unmask(1);
+  }
+  CHECK(f.router.commits == 4);
+  CHECK(f.lines_logged ==
+        std::vector<std::string>{"card: the host refuses the message of interrupt 1, 0x7 to "
+                                 "address 0x1000; no other is reported"});
+}
+
+TEST_CASE("msix: [case 40] after a refusal the message from before is routed again") {
+  Function f;
+  f.router.refused_address = 0x1000;
+  f.msix.set_control(true, false);
+  f.set_up(1, 0xfee0'0000, 7);
+  f.unmask(1);
+  f.write32(16, 0x1000);
+  f.write32(16, 0xfee0'0000);
+  CHECK(f.router.committed.at(11) == MsiMessage{0xfee0'0000, 7});
+}
+
+TEST_CASE("msix: [case 40] of messages that are refused together, the good ones are routed") {
+  Function f;
+  f.router.refused_address = 0x1000;
+  f.msix.set_control(true, true);
+  for (u16 vector = 0; vector < 3; ++vector) {
+    f.set_up(vector, vector == 1 ? 0x1000 : 0xfee0'0000, vector);
+    f.unmask(vector);
+  }
+  f.msix.set_control(true, false);
+  CHECK(f.router.committed.at(10).data == 0);
+  CHECK_FALSE(f.router.committed.contains(11));
+  CHECK(f.router.committed.at(12).data == 2);
+  CHECK(f.lines_logged.size() == 1);
 }
 
 TEST_CASE("msix: [case 40] any message is handed on, and the device goes on") {

@@ -369,6 +369,20 @@ TEST_CASE("pci transport: [case 51] a window that is none is dropped") {
   CHECK(card.read<u8>(VIRTIO_PCI_COMMON_STATUS) == 0);
 }
 
+TEST_CASE("pci transport: [case 51] an access to the window that is dropped does nothing") {
+  Card card;
+  card.start();
+  card.ring.chain().writes(1).offer();
+  card.set_window(0, PciTransport::doorbell_offset(0), 1);
+  const u32 data = card.capability(VIRTIO_PCI_CAP_PCI_CFG) + 16;
+  const auto [offset, length] = GENERATE(table<u32, u64>({{0, 0}, {0, 3}, {0, 8}, {1, 2}, {2, 4}}));
+  const std::array<u8, 8> zeros{};
+  card.transport.write_config(data + offset, std::span(zeros).first(length));
+  CHECK(card.device.served[0] == 0);
+  card.write_config<u8>(data, 0);
+  CHECK(card.device.served[0] == 1);
+}
+
 TEST_CASE("pci transport: a read through the window does not clear the ISR") {
   Card card;
   card.start();
