@@ -150,8 +150,9 @@ bool KernelCache::store(const std::string& key, std::span<const u8> kernel) cons
                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) return false;
   // Written by write(2), not through a mapping, where a full disk would be a SIGBUS. The name appears when
-  // the content is whole; of several writers of the same content the last one's stays.
-  if (write_entry(fd.get(), kernel) &&
+  // the content is whole and on disk, or a crash of the host could leave a name with zeros behind it; of
+  // several writers of the same content the last one's stays.
+  if (write_entry(fd.get(), kernel) && ::fdatasync(fd.get()) == 0 &&
       ::renameat(directory_.get(), unfinished.c_str(), directory_.get(), name.c_str()) == 0) {
     prune();
     return true;

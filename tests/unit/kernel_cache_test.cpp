@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -15,6 +16,23 @@
 #include "tests/fakes/skip.h"
 
 using namespace uvmm;
+
+namespace {
+
+std::string synced_path;  // what was last written to disk, as it was called then
+int sync_error = 0;
+
+}  // namespace
+
+// In place of the C library's.
+extern "C" int fdatasync(int fd) {
+  char path[256] = {};
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  if (::readlink(link.c_str(), path, sizeof path - 1) > 0) synced_path = path;
+  if (sync_error == 0) return static_cast<int>(::syscall(SYS_fdatasync, fd));
+  errno = sync_error;
+  return -1;
+}
 
 namespace {
 
@@ -67,6 +85,25 @@ TEST_CASE("kernel cache: what was stored is found, byte for byte") {
   const auto entry = cache.find(kKey);
   REQUIRE(entry);
   CHECK(content(*entry) == kKernel);
+  CHECK(caching.files(".new") == 0);
+}
+
+TEST_CASE("kernel cache: an entry is on disk before it has its name") {
+  Caching caching;
+  const auto cache = caching.open();
+  synced_path.clear();
+  CHECK(cache.store(kKey, kKernel));
+  CHECK(synced_path.find("/cache/uvmm/") != std::string::npos);
+  CHECK(synced_path.ends_with(".new"));
+}
+
+TEST_CASE("kernel cache: an entry that the host cannot put on disk is not kept") {
+  Caching caching;
+  const auto cache = caching.open();
+  sync_error = EIO;
+  CHECK_FALSE(cache.store(kKey, kKernel));
+  sync_error = 0;
+  CHECK_FALSE(cache.find(kKey));
   CHECK(caching.files(".new") == 0);
 }
 
