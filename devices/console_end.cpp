@@ -78,6 +78,7 @@ void ConsoleEnd::close() {
 
 Task<> ConsoleEnd::cut_off_output() {
   co_await timer_ops_.sleep(kGrace);
+  cut_off_ = true;  // the host may take what it was asked to cancel
   output_ops_.cancel_all();
 }
 
@@ -176,6 +177,7 @@ void ConsoleEnd::keep_for_next_client(std::span<const u8> bytes) {
 void ConsoleEnd::start_writing() {
   if (std::exchange(writing_, true)) return;
   tasks_.spawn(write_out());
+  if (closing_ && writing_) tasks_.spawn(cut_off_output());  // a client that came at the last moment
 }
 
 OpAwaiter ConsoleEnd::attempt(std::span<const u8> bytes) {
@@ -185,7 +187,7 @@ OpAwaiter ConsoleEnd::attempt(std::span<const u8> bytes) {
 
 Task<> ConsoleEnd::write_out() {
   u32 refusals = 0;
-  while (!output_.empty() && output_fd_ >= 0) {
+  while (!output_.empty() && output_fd_ >= 0 && !cut_off_) {
     const std::span<const u8> bytes = output_.front();
     const i32 done = co_await attempt(bytes);
     if (output_fd_ < 0) break;  // the client has gone meanwhile

@@ -101,6 +101,7 @@ class ConsoleEnd {
 
   ByteRing output_{kOutputBytes};
   bool writing_ = false;
+  bool cut_off_ = false;  // no more is written, whatever has gone out
   WaitList writing_ended_;
   u64 dropped_ = 0;
 

@@ -241,6 +241,39 @@ TEST_CASE("console end: closing does not wait for ever") {
   CHECK(s.end->closed());
 }
 
+TEST_CASE("console end: after a second nothing more is written, though the host takes what was cancelled") {
+  const i32 result = GENERATE(1, -EAGAIN, -EINTR, -ENOSPC);
+  Streams s;
+  const std::string block(ConsoleEnd::kOutputBytes, 'x');
+  s.end->write(bytes(block));
+  s.end->close();
+  s.io.finish_cancelled();
+  s.io.finish(s.io.find(Op::Kind::kTimeout), -ETIME);
+  s.io.finish(s.io.find(Op::Kind::kWrite), result);
+  CHECK(s.io.find(Op::Kind::kWrite) == s.io.size());
+  s.io.finish_cancelled();
+  CHECK(s.end->closed());
+}
+
+TEST_CASE("console end: a client that comes as it closes has a second, too") {
+  const Directory directory;
+  FakeIo io;
+  Log log;
+  const auto end =
+      *ConsoleEnd::open(io, {.kind = ConsoleConfig::Kind::kUnix, .path = directory.path + "/console"}, log);
+  end->start();
+  end->write(bytes("bye"));
+  end->close();
+  const int client = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+  io.finish(io.find(Op::Kind::kAccept), client);
+  REQUIRE(io.find(Op::Kind::kWrite) < io.size());
+  REQUIRE(io.find(Op::Kind::kTimeout) < io.size());
+  io.finish(io.find(Op::Kind::kTimeout), -ETIME);
+  io.finish(io.find(Op::Kind::kWrite), 1);
+  CHECK(io.empty());
+  CHECK(end->closed());
+}
+
 TEST_CASE("[case 73] console end: a file that cannot be written is refused") {
   FakeIo io;
   Log log;
