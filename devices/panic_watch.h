@@ -3,6 +3,7 @@
 // up. One thread. It is what tells a panic from a reboot; a guest may of course print the words without one.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 #include <string_view>
@@ -17,18 +18,19 @@ class PanicWatch {
 
   void see(std::span<const u8> bytes) {
     while (!bytes.empty()) {
-      if (matched_ == 0) {  // nearly always: nothing but the first letter matters
-        const void* const first = std::memchr(bytes.data(), kWords.front(), bytes.size());
-        if (!first) return;
-        bytes = bytes.subspan(static_cast<std::size_t>(static_cast<const u8*>(first) - bytes.data()));
-      }
-      see(bytes.front());
-      bytes = bytes.subspan(1);
+      const std::span<const u8> piece = bytes.first(std::min(bytes.size(), kPieceBytes));
+      bytes = bytes.subspan(piece.size());
+      if (matched_ == 0 && !std::memchr(piece.data(), kWords.front(), piece.size())) continue;
+      for (const u8 byte : piece) see(byte);
     }
   }
   bool seen() const { return seen_; }
 
  private:
+  // Passed over at once if the first letter is not in it. Not from one such letter to the next, or a guest
+  // that prints nothing else would make each of them a search.
+  static constexpr std::size_t kPieceBytes = 256;
+
   // After a mismatch only the byte itself can begin the words anew, because their first letter is in them
   // once.
   static_assert(kWords.find(kWords.front(), 1) == std::string_view::npos);
