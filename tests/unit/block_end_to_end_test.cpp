@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Block over a real file and the real io_uring: these tests need a kernel that allows it.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -98,6 +100,41 @@ TEST_CASE("block on a file: what was written and flushed is in the file, what is
   CHECK(guest.driver.bytes(read[1] + 512, 512) == std::vector<u8>(512, 8));
   CHECK(image.read(16 * 512, 4096) == data);
   CHECK(image.read(15 * 512, 512) == std::vector<u8>(512, 15));
+}
+
+// The process may not make files grow, or write them, beyond so much; as `uvmm` does, without the signal.
+struct FileLimit {
+  explicit FileLimit(u64 bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    const rlimit limit{.rlim_cur = bytes, .rlim_max = before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  }
+  ~FileLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    ::signal(SIGXFSZ, handler);
+  }
+  rlimit before{};
+  sighandler_t handler = ::signal(SIGXFSZ, SIG_IGN);
+};
+
+TEST_CASE("[case 66] block on a file: a write beyond the process's limit fails, and the next one is served") {
+  const Image image;
+  Guest guest(std::move(*DiskImage::open({.path = image.path}, false)));
+  const FileLimit limit(64_KiB);
+  const std::vector<u8> data(512, 0xab);
+  std::vector<GuestAddress> answers;
+  for (const u64 sector : {128, 127}) {
+    const auto at = guest.driver.chain()
+                        .reads(Guest::header(VIRTIO_BLK_T_OUT, sector))
+                        .reads(std::span<const u8>(data))
+                        .writes(1)
+                        .offer();
+    answers.push_back(at[2]);
+  }
+  REQUIRE(guest.serve(2) == 2);
+  CHECK(guest.driver.bytes(answers[0], 1) == std::vector<u8>{VIRTIO_BLK_S_IOERR});
+  CHECK(guest.driver.bytes(answers[1], 1) == std::vector<u8>{VIRTIO_BLK_S_OK});
+  CHECK(image.read(128 * 512, 512) == std::vector<u8>(512, 128));
 }
 
 TEST_CASE("block on a file: zeroes are zeroes, with or without their blocks") {
