@@ -108,6 +108,19 @@ TEST_CASE("console: output of several requests is one stream") {
   CHECK(f.written() == "bc");
 }
 
+TEST_CASE("console: a driver that starts is told of the size that has been set before") {
+  Fixture f;
+  CHECK(f.listener.changes == 0);
+  f.console.resize(132, 50);
+  CHECK(f.listener.changes == 1);
+  FakeRam ram;
+  FakeDriver again{ram};
+  FakeQueue queue{f.console.io(), again};
+  f.tasks.spawn(f.console.run(queue.queue, Console::kReceiveQueue));
+  CHECK(f.listener.changes == 2);
+  queue.queue.stop();
+}
+
 TEST_CASE("console: what is typed fills the guest's buffer") {
   Fixture f;
   const auto at = f.post(16);
