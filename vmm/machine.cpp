@@ -50,27 +50,30 @@ u32 device_count(const Config& config) {
          (config.console.kind != ConsoleConfig::Kind::kOff);
 }
 
-// A write to a pipe without a reader must be an error, not the end of the process; and the signal that goes
-// with it is for the thread that writes, which with io_uring is this one.
-class PipeSignalBlock {
+// A write to a pipe without a reader, or beyond the limit on file sizes, must be an error and not the end of
+// the process. The signal that goes with it is for the thread that writes, which with io_uring is this one.
+class WriteSignalsBlock {
  public:
-  PipeSignalBlock() {
+  WriteSignalsBlock() {
     sigset_t pending;
     ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    ::sigemptyset(&ours_);
+    ::sigemptyset(&blocked_);
+    for (const int signal : {SIGPIPE, SIGXFSZ}) {
+      ::sigaddset(&blocked_, signal);
+      if (::sigismember(&pending, signal) == 0) ::sigaddset(&ours_, signal);
+    }
+    ::pthread_sigmask(SIG_BLOCK, &blocked_, &before_);
   }
-  ~PipeSignalBlock() {
+  ~WriteSignalsBlock() {
     const timespec at_once{};
-    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &at_once);
+    while (::sigtimedwait(&ours_, nullptr, &at_once) > 0) continue;
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
 
  private:
-  sigset_t pipe_{}, before_{};
-  bool was_pending_ = false;
+  sigset_t blocked_{}, before_{};
+  sigset_t ours_{};  // those that were not pending before
 };
 
 }  // namespace
@@ -186,7 +189,7 @@ Machine::~Machine() {
 }
 
 Outcome Machine::run() {
-  const PipeSignalBlock no_pipe_signal;
+  const WriteSignalsBlock no_write_signals;
   if (console_end_) console_end_->start([this] { end(End::kStopped); });
   for (std::size_t i = vcpus_.size(); i-- > 0;) {
     if (i == 0 && callbacks_.before_first_run) callbacks_.before_first_run();
