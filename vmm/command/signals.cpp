@@ -85,7 +85,7 @@ void tell_window_size(Vm& vm) {
 
 void* watch_thread(void* argument) {
   const Watch& watch = *static_cast<Watch*>(argument);
-  tell_window_size(watch.vm);  // here, since it waits until the VM runs
+  tell_window_size(watch.vm);
   bool starting = true;
   while (true) {
     const int signal = next_signal(watched, starting);

@@ -116,8 +116,8 @@ class Vm {
   // Ends the VM as soon as its vCPUs have left the guest; run() returns End::kStopped.
   void stop();
 
-  // Tells the guest the console's size in characters (virtio 1.2, 5.3.4: VIRTIO_CONSOLE_F_SIZE). Waits for
-  // the thread of run() to take it, so not before run() on the thread that is to call it.
+  // Tells the guest the console's size in characters (virtio 1.2, 5.3.4: VIRTIO_CONSOLE_F_SIZE). Does
+  // not wait; before run(), the guest learns of it when its driver starts.
   void resize_console(std::uint16_t columns, std::uint16_t rows);
 
   // The kernel command line as the guest gets it.
