@@ -10,6 +10,7 @@
 #include <uvmm/uvmm.hpp>
 
 #include "vmm/base/result.h"
+#include "vmm/base/size_text.h"
 #include "vmm/base/types.h"
 
 namespace uvmm {
@@ -80,16 +81,6 @@ std::string shown(std::string_view text) {
   return text.size() > kMost ? safe + "..." : safe;
 }
 
-std::string shown_size(u64 bytes) {
-  constexpr std::string_view kUnits = "KMGT";
-  std::size_t unit = 0;
-  while (bytes != 0 && bytes % 1024 == 0 && unit < kUnits.size()) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return unit == 0 ? fmt::format("{}", bytes) : fmt::format("{}{}", bytes, kUnits[unit - 1]);
-}
-
 template <typename... Args>
 std::unexpected<Error> refuse(fmt::format_string<Args...> format, Args&&... args) {
   return std::unexpected(
@@ -145,18 +136,18 @@ Result<void> check_machine(const Config& config) {
   if (config.cpus > kMostCpus) return refuse("--cpus {}: {} at most", config.cpus, kMostCpus);
 
   const MemoryConfig& memory = config.memory;
-  const std::string size = shown_size(memory.bytes);
+  const std::string size = size_text(memory.bytes);
   if (memory.bytes < kLeastMemory) {
-    auto refusal = refuse("--memory {}: at least {} is needed", size, shown_size(kLeastMemory));
+    auto refusal = refuse("--memory {}: at least {} is needed", size, size_text(kLeastMemory));
     // A number without a unit was most likely meant in MiB.
     const bool likely = memory.bytes >= kLeastMemory >> 20 && memory.bytes <= 1_MiB;
     return likely ? with_hint(std::move(refusal), fmt::format("did you mean {}M?", memory.bytes)) : refusal;
   }
   if (memory.bytes > kMostMemory) {
-    return refuse("--memory {}: more than the {} that a VM can have", size, shown_size(kMostMemory));
+    return refuse("--memory {}: more than the {} that a VM can have", size, size_text(kMostMemory));
   }
   const u64 unit = memory.hugepages ? kHugePage : kPageSize;
-  if (memory.bytes % unit != 0) return refuse("--memory {}: not a multiple of {}", size, shown_size(unit));
+  if (memory.bytes % unit != 0) return refuse("--memory {}: not a multiple of {}", size, size_text(unit));
   if (memory.mergeable && (memory.shared || memory.hugepages)) {
     return with_hint(refuse("--memory {}: only ordinary private memory is mergeable", size),
                      "leave out mergeable, or shared and hugepages");

@@ -19,6 +19,7 @@
 #include "devices/block.h"
 #include "devices/disk_image.h"
 #include "devices/rng.h"
+#include "vmm/base/size_text.h"
 #include "vmm/kvm/system.h"
 
 namespace uvmm {
@@ -48,6 +49,10 @@ ImageFormat format_of(const std::string& path) {
 u32 device_count(const Config& config) {
   return static_cast<u32>(config.disks.size()) + config.rng +
          (config.console.kind != ConsoleConfig::Kind::kOff);
+}
+
+std::unexpected<Error> too_much_memory(u64 bytes, std::string_view reason) {
+  return fail(ErrorKind::kBadData, "--memory {}: {}", size_text(bytes), reason);
 }
 
 // A write to a pipe without a reader, or beyond the limit on file sizes, must be an error and not the end of
@@ -141,8 +146,11 @@ Result<void> Machine::create_vm(const Config& config, GuestAddress entry) {
   vm_ = std::make_unique<kvm::Vm>(UVMM_TRY(system.create_vm()));
 
   u32 slot = 0;
-  for (const GuestMemory::Region& region : memory_.regions())
-    UVMM_CHECK(vm_->set_user_memory_region(slot++, region.start, region.bytes, kvm::Vm::Access::kReadWrite));
+  for (const GuestMemory::Region& region : memory_.regions()) {
+    const auto set =
+        vm_->set_user_memory_region(slot++, region.start, region.bytes, kvm::Vm::Access::kReadWrite);
+    if (!set) return too_much_memory(config.memory.bytes, set.error().message);
+  }
   bus_ = UVMM_TRY(DeviceBus::create(device_count(config)));
   UVMM_CHECK(bus_->map(*vm_, slot));
 
@@ -150,6 +158,11 @@ Result<void> Machine::create_vm(const Config& config, GuestAddress entry) {
   routes_ = std::make_unique<kvm::MsiRoutes>(*vm_, arch::needs_extended_destinations(config.cpus));
 
   std::vector<kvm_cpuid_entry2> cpuid = UVMM_TRY(arch::supported_cpuid(system, config.cpus));
+  const GuestMemory::Region& highest = memory_.regions().back();
+  const u32 address_bits = arch::physical_address_bits(cpuid);
+  if ((address(highest.start) + highest.bytes.size() - 1) >> address_bits != 0)
+    return too_much_memory(config.memory.bytes,
+                           fmt::format("this processor has {} address bits", address_bits));
   for (u32 index = 0; index < config.cpus; ++index) {
     kvm::Vcpu vcpu = UVMM_TRY(vm_->create_vcpu(index));
     arch::set_apic_id(cpuid, index);

@@ -179,4 +179,10 @@ bool has_gigabyte_pages(std::span<const Entry> cpuid) {
       cpuid, [](const Entry& entry) { return entry.function == 0x8000'0001 && (entry.edx & bit(26)); });
 }
 
+u32 physical_address_bits(std::span<const kvm_cpuid_entry2> cpuid) {
+  constexpr u32 kWithoutTheLeaf = 36;
+  const auto leaf = std::ranges::find(cpuid, 0x8000'0008u, &Entry::function);
+  return leaf == cpuid.end() ? kWithoutTheLeaf : leaf->eax & 0xff;
+}
+
 }  // namespace uvmm::arch

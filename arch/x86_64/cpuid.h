@@ -27,4 +27,7 @@ void set_apic_id(std::span<kvm_cpuid_entry2> cpuid, u32 apic_id);
 // Whether page tables may have 1 GiB pages.
 bool has_gigabyte_pages(std::span<const kvm_cpuid_entry2> cpuid);
 
+// How many bits a guest-physical address has.
+u32 physical_address_bits(std::span<const kvm_cpuid_entry2> cpuid);
+
 }  // namespace uvmm::arch

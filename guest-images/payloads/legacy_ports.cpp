@@ -10,8 +10,7 @@ constexpr u32 kPlaces = 100'000;
 
 bool is_ours(u32 port) {
   return port == layout::kResetPort || port == layout::kSleepControlPort ||
-         port == layout::kSleepStatusPort || port == layout::kPanicPort ||
-         (port >= layout::kEarlyconPort && port < layout::kEarlyconPort + u32{layout::kEarlyconPorts});
+         port == layout::kSleepStatusPort || port == layout::kPanicPort;
 }
 
 template <typename T>
@@ -21,13 +20,13 @@ void try_port(u16 port) {
 
 // Those that software would look at first: each with each width, and what would reset the machine.
 void try_legacy_devices() {
-  constexpr u16 kPorts[] = {0x20,  0x21,  0xa0,  0xa1,  // PIC
-                            0x40,  0x43,  0x61,         // PIT
-                            0x70,  0x71,                // RTC
-                            0x60,  0x64,  0x92,         // i8042
-                            0x2f8, 0x3e8, 0x2e8,        // UARTs
-                            0x3c0, 0x3d4,               // VGA
-                            0xcf8, 0xcf9, 0xcfc};       // PCI
+  constexpr u16 kPorts[] = {0x20,  0x21,  0xa0,  0xa1,   // PIC
+                            0x40,  0x43,  0x61,          // PIT
+                            0x70,  0x71,                 // RTC
+                            0x60,  0x64,  0x92,          // i8042
+                            0x3f8, 0x3fd, 0x2f8, 0x3e8,  // UARTs
+                            0x3c0, 0x3d4,                // VGA
+                            0xcf8, 0xcf9, 0xcfc};        // PCI
   for (const u16 port : kPorts) {
     try_port<u8>(port);
     if (port % 2 == 0) try_port<u16>(port);

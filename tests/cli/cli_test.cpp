@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -274,6 +275,68 @@ TEST_CASE("cli: the status says how the guest ended") {
   const Ending triple_fault = status(kTripleFault);
   CHECK(triple_fault.status == 83);
   CHECK_THAT(triple_fault.errors, StartsWith("error: the guest stopped: triple fault\n"));
+  const Ending internal_error = status(kNoMemory);
+  CHECK(internal_error.status == 83);
+  CHECK_THAT(internal_error.errors, StartsWith("error: KVM could not run the guest any further\n") &&
+                                        Contains("rip 00000000c0000000") && Contains("code "));
+}
+
+TEST_CASE("cli: the early port is off by default, and transmits only") {
+  need_kvm();
+  const Directory directory;
+  const std::string line = directory.write("line", payload(kEarlyconLine));
+  CHECK(run({"--kernel", line, "--no-cache"}).errors.empty());
+  CHECK(run({"--kernel", line, "--no-cache", "--earlycon"}).errors == "warning: earlycon: !\n");
+  const std::string reads = directory.write("reads", payload(kEarlyconReads));
+  CHECK(run({"--kernel", reads, "--no-cache"}).status == 80);
+  CHECK(run({"--kernel", reads, "--no-cache", "--earlycon"}).status == 0);
+}
+
+TEST_CASE("cli: the root's file system and mode go by the image's magic") {
+  need_kvm();
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  const auto with = [&](std::size_t at, std::string_view magic) {
+    std::string image(128 << 10, '\0');
+    image.replace(at, magic.size(), magic);
+    return run({"-v", "--kernel", kernel, "--no-cache", "--disk", directory.write("image", image)}).errors;
+  };
+  CHECK_THAT(with(1024, "\xe2\xe1\xf5\xe0"), Contains(" root=/dev/vda rootfstype=erofs ro\n"));
+  CHECK_THAT(with(0, "hsqs"), Contains(" root=/dev/vda rootfstype=squashfs ro\n"));
+  CHECK_THAT(with(1080, "\x53\xef"), Contains(" root=/dev/vda rootfstype=ext4 rw\n"));
+  CHECK_THAT(with(0, "XFSB"), Contains(" root=/dev/vda rootfstype=xfs rw\n"));
+  CHECK_THAT(with(65600, "_BHRfS_M"), Contains(" root=/dev/vda rootfstype=btrfs rw\n"));
+}
+
+TEST_CASE("[case 161] cli: more memory or CPUs than this machine can give") {
+  need_kvm();
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  const Ending memory = run({"--kernel", kernel, "--no-cache", "--memory=60T"});
+  CHECK(memory.status == 65);
+  CHECK_THAT(memory.errors, StartsWith("error: --memory 60T: "));
+}
+
+TEST_CASE("[case 167] cli: a KVM without what is needed") {
+  need_kvm();
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kPowerOff));
+  const Ending ending = run({"--kernel", kernel, "--no-cache"}, {.before_exec = [] {
+                              sock_filter program[] = {
+                                  // KVM_CHECK_EXTENSION returns 0, whatever it is asked for.
+                                  BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                                  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+                                  BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args) + 8),
+                                  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_CHECK_EXTENSION, 0, 1),
+                                  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO),
+                                  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+                              };
+                              const sock_fprog filter = {.len = 6, .filter = program};
+                              ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                              ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+                            }});
+  CHECK(ending.status == 69);
+  CHECK_THAT(ending.errors, Contains("lacks KVM_CAP_") && Contains("  hint: "));
 }
 
 TEST_CASE("cli: -v shows the kernel command line") {

@@ -56,6 +56,12 @@ inline constexpr std::string_view kTripleFault =
 // mov dx, 0x3f8; mov al, '!'; out dx, al; mov al, 10; out dx, al; and then the power-off: a line by earlycon
 inline constexpr std::string_view kEarlyconLine =
     "\x66\xba\xf8\x03\xb0\x21\xee\xb0\x0a\xee\x66\xba\x01\x06\xb0\x34\xee\xf4\xeb\xfd"sv;
+// in al, 0x3f8 must be 0, and in al, 0x3fd 0x60: then the power-off, else the reset
+inline constexpr std::string_view kEarlyconReads =
+    "\x66\xba\xf8\x03\xec\x84\xc0\x75\x13\x66\xba\xfd\x03\xec\x3c\x60\x75\x0a"
+    "\x66\xba\x01\x06\xb0\x34\xee\xf4\xeb\xfd\x66\xba\x00\x06\xb0\x42\xee\xf4\xeb\xfd"sv;
+// mov eax, 0xc0000000; jmp rax: code where there is no memory, which KVM cannot run
+inline constexpr std::string_view kNoMemory = "\xb8\x00\x00\x00\xc0\xff\xe0"sv;
 // cli; hlt in a loop: for ever
 inline constexpr std::string_view kIdle = "\xfa\xf4\xeb\xfd"sv;
 
