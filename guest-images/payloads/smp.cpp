@@ -59,7 +59,11 @@ void run() {
   if (own != cpuid(0xb).edx || own != cpuid(1).ebx >> 24) fail("my APIC id is ", own);
 
   for (u32 id = 0; id < cpus; ++id) {
-    if (id != own) start(id);
+    if (id == own) continue;
+    start(id);
+    // One after the other, so that the id it was called by is known to be the one that its CPUID says.
+    for (u32 i = 0; i < 2'000'000 && !mmio_read<u8>(kSeen + id); ++i) asm volatile("pause");
+    if (!mmio_read<u8>(kSeen + id)) fail("vCPU ", id, " did not come, or has another id");
   }
   for (u32 i = 0; i < 2'000'000 && counted() + 1 < cpus; ++i) asm volatile("pause");
   u32 seen = 1;

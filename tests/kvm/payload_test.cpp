@@ -198,6 +198,40 @@ TEST_CASE("payload: disks keep their order and serials, and what is written is i
   CHECK(third.content() == std::string(4096, '\0'));
 }
 
+TEST_CASE("payload: a guest runs in each kind of memory") {
+  Payload payload("ram");
+  SECTION("shared") {
+    payload.config.memory.shared = true;
+  }
+  SECTION("prefault") {
+    payload.config.memory.prefault = true;
+  }
+  SECTION("mergeable") {
+    payload.config.memory.mergeable = true;
+  }
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK_THAT(payload.output, Contains("ram: ok"));
+}
+
+TEST_CASE("payload: [case 136] a console that nobody reads stops no guest") {
+  CHECK(Payload("flood").run().end == End::kPowerOff);  // 1 MiB into a pipe of 64 KiB
+}
+
+TEST_CASE("payload: the console as a file") {
+  const TemporaryFile file(0);
+  Payload payload("hello");
+  payload.config.console = {.kind = ConsoleConfig::Kind::kFile, .path = file.path()};
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK(file.content() == "hello from the guest\n");
+}
+
+TEST_CASE("payload: [case 160] INIT and SIPI storms, and an APIC over a BAR, end nothing") {
+  Payload payload("apic_storm");
+  payload.config.cpus = 2;
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK(payload.output == "apic: ok\n");
+}
+
 TEST_CASE("payload: stop() ends a halted guest within a moment") {
   Payload payload("idle");
   Vm vm = payload.create();
