@@ -106,6 +106,55 @@ void map(u64 gpa) {
   asm volatile("mov %0, %%cr3" : : "r"(cr3) : "memory");
 }
 
+u64 parameter(const char* name, u64 otherwise) {
+  const auto* text = reinterpret_cast<const char*>(u64{boot->hdr.cmd_line_ptr});
+  while (*text) {
+    const char* wanted = name;
+    while (*wanted && *text == *wanted) ++text, ++wanted;
+    if (!*wanted && *text == '=') {
+      u64 value = 0;
+      while (*++text >= '0' && *text <= '9') value = value * 10 + u64(*text - '0');
+      return value;
+    }
+    while (*text && *text != ' ') ++text;
+    while (*text == ' ') ++text;
+  }
+  return otherwise;
+}
+
+void leave_kernel_mode() {
+  // SDM, 4.6: a page is the user's if the entries of all levels say so.
+  constexpr u64 kPresent = 1 << 0, kUser = 1 << 2, kLargePage = 1 << 7;
+  constexpr u64 kAddressMask = 0x000f'ffff'ffff'f000;
+  u64 cr3;
+  asm volatile("mov %%cr3, %0" : "=r"(cr3));
+  const auto open = [](u64 table, auto& self, int level) -> void {
+    auto* const entries = reinterpret_cast<u64*>(table & kAddressMask);
+    for (u32 i = 0; i < 512; ++i) {
+      if (!(entries[i] & kPresent)) continue;
+      entries[i] |= kUser;
+      if (level > 2 && !(entries[i] & kLargePage)) self(entries[i], self, level - 1);
+    }
+  };
+  open(cr3, open, 4);
+  asm volatile("mov %0, %%cr3" : : "r"(cr3) : "memory");
+
+  // SDM, 5.8.8: SYSRET goes to the segments that STAR names, without a look at a GDT.
+  constexpr u32 kEfer = 0xc000'0080, kStar = 0xc000'0081;
+  constexpr u64 kUserSegments = 0x23, kSyscallEnabled = 1;
+  constexpr u64 kFlags = 3 << 12 | 1 << 1;  // IOPL 3; bit 1 is always set
+  write_msr(kEfer, read_msr(kEfer) | kSyscallEnabled);
+  write_msr(kStar, kUserSegments << 48);
+  asm volatile(
+      "mov %0, %%r11\n"
+      "lea 1f(%%rip), %%rcx\n"
+      "sysretq\n"
+      "1:"
+      :
+      : "r"(kFlags)
+      : "rcx", "r11", "memory");
+}
+
 void flush() {
   if (line_bytes == 0) return;
   if (output == Output::kUnknown) open_output();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a payload, a guest without an operating system, has to work with. One vCPU, no interrupts, the first
-// 4 GiB mapped to themselves.
+// What a payload, a guest without an operating system, has to work with. One vCPU (cpu.h has the others), no
+// interrupts, the first 4 GiB mapped to themselves.
 //
 // Where KVM emulates kernel code it does so for general-purpose instructions only, at one to two million a
 // second: no SSE, no popcnt, no int3, and loops of a few hundred thousand turns at most.
@@ -61,6 +61,13 @@ MemoryRange memory_range(u32 index);
 
 // Maps the 2 MiB around `gpa` to themselves, for addresses above 4 GiB.
 void map(u64 gpa);
+
+// The number behind "NAME=" on the kernel command line, or `otherwise`.
+u64 parameter(const char* name, u64 otherwise);
+
+// Goes on at CPL 3, for good, with all that is mapped and all I/O ports still at hand: that code runs at full
+// speed even where KVM emulates kernel code.
+void leave_kernel_mode();
 
 // Zeroed, at `alignment`, a power of two, up to a page.
 void* allocate(std::size_t bytes, std::size_t alignment);

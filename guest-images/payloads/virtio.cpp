@@ -6,8 +6,6 @@
 namespace payload {
 namespace {
 
-constexpr u16 kLargestQueue = 64;
-
 // Order of stores to memory and of what the device does with them: a processor keeps its stores in order, and
 // a doorbell is no ordinary store.
 void barrier() {
@@ -109,12 +107,12 @@ u64 VirtioDevice::negotiate(u64 wanted) {
   return accepted;
 }
 
-VirtQueue VirtioDevice::set_up_queue(u16 index) {
+VirtQueue VirtioDevice::set_up_queue(u16 index, u16 most) {
   mmio_write<u16>(common_ + VIRTIO_PCI_COMMON_Q_SELECT, index);
   u16 size = mmio_read<u16>(common_ + VIRTIO_PCI_COMMON_Q_SIZE);
   if (size == 0) fail("the device has no queue ", u32{index});
-  if (size > kLargestQueue) {
-    size = kLargestQueue;
+  if (size > most) {
+    size = most;
     mmio_write<u16>(common_ + VIRTIO_PCI_COMMON_Q_SIZE, size);
   }
   const u64 doorbell = notify_ + u64{mmio_read<u16>(common_ + VIRTIO_PCI_COMMON_Q_NOFF)} * notify_multiplier_;

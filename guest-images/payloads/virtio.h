@@ -23,6 +23,10 @@ class VirtQueue {
   // Makes one request of these buffers available and waits for it. Returns how many bytes the device wrote.
   u32 transfer(std::initializer_list<Buffer> buffers);
 
+  // For those who fill the ring themselves.
+  u16 size() const { return size_; }
+  u16 index() const { return index_; }
+  u64 doorbell() const { return doorbell_; }
   u64 descriptors() const { return reinterpret_cast<u64>(descriptors_); }
   u64 available() const { return reinterpret_cast<u64>(available_); }
   u64 used() const { return reinterpret_cast<u64>(used_); }
@@ -47,9 +51,11 @@ class VirtioDevice {
   u64 negotiate(u64 wanted);
   u64 offered() const { return offered_; }
 
-  VirtQueue set_up_queue(u16 index);
+  // Of at most `most` entries, a power of two.
+  VirtQueue set_up_queue(u16 index, u16 most = 64);
   void driver_ok();
 
+  u8 generation() const { return mmio_read<u8>(common_ + VIRTIO_PCI_COMMON_CFGGENERATION); }
   template <typename T>
   T config(u32 offset) const {
     return mmio_read<T>(config_ + offset);
