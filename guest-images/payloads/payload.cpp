@@ -90,6 +90,15 @@ void* allocate(std::size_t bytes, std::size_t alignment) {
   return result;
 }
 
+std::size_t allocated() {
+  return heap_used;
+}
+
+void release_down_to(std::size_t allocated) {
+  memset(heap + allocated, 0, heap_used - allocated);
+  heap_used = allocated;
+}
+
 void map(u64 gpa) {
   constexpr u64 kTable = 0x23, kLargePage = 0xe3, kPresent = 1;  // as the tables that the payload came with
   constexpr u64 kAddressMask = 0x000f'ffff'ffff'f000;

@@ -71,6 +71,9 @@ void leave_kernel_mode();
 
 // Zeroed, at `alignment`, a power of two, up to a page.
 void* allocate(std::size_t bytes, std::size_t alignment);
+// How much is allocated, and back to that: for what is set up again and again.
+std::size_t allocated();
+void release_down_to(std::size_t allocated);
 
 // To the virtio console where there is one, else to the early debug port. print("port ", hex(0x60), "\n").
 struct Hex {

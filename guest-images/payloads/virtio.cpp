@@ -36,17 +36,31 @@ u32 VirtQueue::transfer(std::initializer_list<Buffer> buffers) {
         .next = u16(at + 1)};
     ++at;
   }
-  const u16 slot = u16(available_->idx % size_);
-  available_->ring[slot] = 0;
+  offer(0);
+  ring();
+  vring_used_elem entry;
+  while (!take(entry)) asm volatile("pause");
+  return entry.len;
+}
+
+void VirtQueue::offer(u16 head) {
+  available_->ring[available_->idx % size_] = head;
   barrier();
   *const_cast<volatile u16*>(&available_->idx) = u16(available_->idx + 1);
+}
+
+void VirtQueue::ring() const {
   barrier();
   mmio_write(doorbell_, index_);
-  while (used_->idx == seen_) asm volatile("pause");
+}
+
+bool VirtQueue::take(vring_used_elem& entry) {
+  if (used_->idx == seen_) return false;
   barrier();
-  const u32 written = used_->ring[seen_ % size_].len;
+  const volatile vring_used_elem& next = used_->ring[seen_ % size_];
+  entry = {next.id, next.len};
   ++seen_;
-  return written;
+  return true;
 }
 
 bool VirtioDevice::open(u16 id, u32 nth) {
@@ -57,13 +71,21 @@ bool VirtioDevice::open(u16 id, u32 nth) {
     if (nth-- > 0) continue;
     pci_.write<u16>(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     if (!find_structures()) fail("device ", number, " lacks a virtio structure");
-    mmio_write<u8>(common_ + VIRTIO_PCI_COMMON_STATUS, 0);
-    while (mmio_read<u8>(common_ + VIRTIO_PCI_COMMON_STATUS) != 0) {
-    }
-    set_status(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+    restart();
     return true;
   }
   return false;
+}
+
+void VirtioDevice::restart() {
+  mmio_write<u8>(common_ + VIRTIO_PCI_COMMON_STATUS, 0);
+  while (mmio_read<u8>(common_ + VIRTIO_PCI_COMMON_STATUS) != 0) asm volatile("pause");
+  offered_ = 0;
+  set_status(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+}
+
+bool VirtioDevice::needs_reset() const {
+  return mmio_read<u8>(common_ + VIRTIO_PCI_COMMON_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
 
 // virtio 1.2, 4.1.4: the capabilities say where in which BAR each structure is.

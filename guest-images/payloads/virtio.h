@@ -26,6 +26,10 @@ class VirtQueue {
   // For those who fill the ring themselves.
   u16 size() const { return size_; }
   u16 index() const { return index_; }
+  vring_desc& descriptor(u16 number) { return descriptors_[number]; }
+  void offer(u16 head);               // makes it available, without ringing
+  void ring() const;                  // the doorbell
+  bool take(vring_used_elem& entry);  // the next used entry; false if there is none yet
   u64 doorbell() const { return doorbell_; }
   u64 descriptors() const { return reinterpret_cast<u64>(descriptors_); }
   u64 available() const { return reinterpret_cast<u64>(available_); }
@@ -46,6 +50,10 @@ class VirtioDevice {
   // The `nth` device of type `id` in bus order (virtio 1.2, 5), reset and acknowledged. False if there is
   // none.
   bool open(u16 id, u32 nth = 0);
+
+  // Resets it, so that it is as open() left it.
+  void restart();
+  bool needs_reset() const;
 
   // Takes VERSION_1 and what is both offered and wanted; returns that.
   u64 negotiate(u64 wanted);

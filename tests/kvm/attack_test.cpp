@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Payload guests whose second vCPU is the attacker, or the host at its side: what takes real concurrency.
 // With UVMM_TEST_FULL in the environment they last as long as the cases say.
+#include <malloc.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <thread>
 
 #include "tests/kvm/payload_guest.h"
+
+// Both sanitizers have it; the header is not installed with each compiler.
+extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
 
 namespace uvmm {
 namespace {
@@ -22,7 +27,98 @@ std::string parameter(const std::string& name, unsigned value) {
   return " " + name + "=" + std::to_string(value);
 }
 
+// What this process holds at the moment: descriptors, and bytes of its heap. Not its resident pages, since
+// the sanitizers keep freed memory for a while.
+struct HostUse {
+  std::ptrdiff_t descriptors = 0;
+  std::size_t heap_bytes = 0;
+
+  static HostUse now() {
+    return {std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}),
+            __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes()
+                                                    : ::mallinfo2().uordblks};
+  }
+};
+
+// A disk of 32 sectors, each filled with its number.
+std::string numbered_sectors() {
+  std::string content;
+  for (char number = 0; number < 32; ++number) content.append(512, number);
+  return content;
+}
+
 }  // namespace
+
+TEST_CASE("attack: [case 18] descriptors that another vCPU changes are what they were when they were read") {
+  const TemporaryFile disk(numbered_sectors());
+  Payload payload("flips");
+  payload.config.cpus = 2;
+  payload.config.disks = {{.path = disk.path()}};
+  payload.config.cmdline = parameter("requests", by_effort(3'000, 50'000));
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK_THAT(payload.output, Contains(" served, "));
+  CHECK(disk.content() == numbered_sectors());
+}
+
+TEST_CASE("attack: [case 19] headers that another vCPU changes are what they were when they were read") {
+  const TemporaryFile disk(numbered_sectors());
+  Payload payload("flips");
+  payload.config.cpus = 2;
+  payload.config.disks = {{.path = disk.path()}};
+  payload.config.cmdline = " header=1" + parameter("requests", by_effort(3'000, 50'000));
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK_THAT(payload.output, Contains(" served, "));
+  // Eight sectors at a time are written, from a buffer of 0x77, and nothing else.
+  const std::string content = disk.content(), before = numbered_sectors();
+  for (const std::size_t start : {0u, 8u * 512}) {
+    const std::string run = content.substr(start, 8 * 512);
+    CHECK((run == before.substr(start, 8 * 512) || run == std::string(8 * 512, 0x77)));
+  }
+  CHECK(content.substr(16 * 512) == before.substr(16 * 512));
+}
+
+TEST_CASE("attack: [case 30] nothing changes in the guest once a reset under 256 requests has ended") {
+  const TemporaryFile disk(std::uintmax_t{16} << 20);
+  Payload payload("in_flight");
+  payload.config.disks = {{.path = disk.path()}};
+  payload.config.cmdline = parameter("rounds", by_effort(20, 1'000));
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK_THAT(payload.output, Contains("requests at"));
+  CHECK(disk.content().find('\xbb') == std::string::npos);  // what was in the buffers after the reset
+}
+
+TEST_CASE("attack: [case 20] a request that is offered twice while it is in flight costs a reset only") {
+  const TemporaryFile disk(std::uintmax_t{16} << 20);
+  Payload payload("in_flight");
+  payload.config.disks = {{.path = disk.path()}};
+  payload.config.cmdline = " twice=1" + parameter("rounds", by_effort(20, 1'000));
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK_THAT(payload.output, Contains("requests at"));
+  CHECK(disk.content().find('\xbb') == std::string::npos);
+}
+
+TEST_CASE(
+    "attack: [case 31] resetting and setting up a device again and again costs no descriptor and no memory") {
+  const TemporaryFile disk(numbered_sectors());
+  Payload payload("cycles");
+  payload.config.disks = {{.path = disk.path()}};
+  payload.config.cmdline = parameter("cycles", by_effort(500, 10'000));
+  Vm vm = payload.create();
+  HostUse at_a_fifth, at_the_end;
+  std::string output;
+  std::thread host([&] {
+    payload.console.read_until(output, "a fifth\n");
+    at_a_fifth = HostUse::now();
+    payload.console.read_until(output, "all\n");
+    at_the_end = HostUse::now();
+    vm.stop();
+  });
+  CHECK(vm.run().end == End::kStopped);
+  host.join();
+  CHECK_THAT(output, !Contains("FAIL"));
+  CHECK(at_the_end.descriptors == at_a_fifth.descriptors);
+  CHECK(at_the_end.heap_bytes < at_a_fifth.heap_bytes + 64 * 1024);
+}
 
 TEST_CASE("attack: [case 52] a size that is read while it changes is never half of one and half of another") {
   Payload payload("generation");

@@ -34,6 +34,15 @@ class ConsolePipe {
 
   int write_end() const { return write_end_; }
 
+  // Appends what comes until `text` ends with `end`, or for half a minute.
+  void read_until(std::string& text, std::string_view end) const {
+    for (int left = 3000; left > 0 && !text.ends_with(end); --left) {
+      const std::string more = this->text();
+      text += more;
+      if (more.empty()) ::usleep(10'000);
+    }
+  }
+
   // All that is there; does not wait.
   std::string text() const {
     std::string text(64 << 10, '\0');
@@ -47,7 +56,7 @@ class ConsolePipe {
   int read_end_ = -1, write_end_ = -1;
 };
 
-// A file of `bytes` zeros, gone at the end of the test.
+// A file of so many zeros, or of that content; gone at the end of the test.
 class TemporaryFile {
  public:
   explicit TemporaryFile(std::uintmax_t bytes) {
@@ -56,6 +65,11 @@ class TemporaryFile {
     ::close(fd);
     std::filesystem::resize_file(path_, bytes);
   }
+  explicit TemporaryFile(const std::string& content) : TemporaryFile(std::uintmax_t{0}) {
+    std::ofstream(path_, std::ios::binary) << content;
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
   ~TemporaryFile() { std::filesystem::remove(path_); }
 
   const std::string& path() const { return path_; }
