@@ -91,12 +91,17 @@ bool VirtioDevice::needs_reset() const {
 // virtio 1.2, 4.1.4: the capabilities say where in which BAR each structure is.
 bool VirtioDevice::find_structures() {
   for (u8 at = pci_.read<u8>(PCI_CAPABILITY_LIST); at != 0; at = pci_.read<u8>(at + 1u)) {
-    if (pci_.read<u8>(at) != PCI_CAP_ID_VNDR) continue;
+    const u8 id = pci_.read<u8>(at);
+    if (id == PCI_CAP_ID_MSIX) {
+      msix_capability_ = at;
+      const u32 table = pci_.read<u32>(at + u32{PCI_MSIX_TABLE});
+      msix_table_ = bar(u8(table & PCI_MSIX_TABLE_BIR)) + (table & PCI_MSIX_TABLE_OFFSET);
+    }
+    if (id != PCI_CAP_ID_VNDR) continue;
     const u8 type = pci_.read<u8>(at + VIRTIO_PCI_CAP_CFG_TYPE);
-    const u8 bar = pci_.read<u8>(at + VIRTIO_PCI_CAP_BAR);
-    if (bar > 5) continue;
-    const u64 start = pci_.read<u32>(PCI_BASE_ADDRESS_0 + 4u * bar) & ~u32{0xf};
-    const u64 structure = start + pci_.read<u32>(at + VIRTIO_PCI_CAP_OFFSET);
+    const u8 number = pci_.read<u8>(at + VIRTIO_PCI_CAP_BAR);
+    if (number > 5) continue;
+    const u64 structure = bar(number) + pci_.read<u32>(at + VIRTIO_PCI_CAP_OFFSET);
     if (type == VIRTIO_PCI_CAP_COMMON_CFG) common_ = structure;
     if (type == VIRTIO_PCI_CAP_DEVICE_CFG) config_ = structure;
     if (type == VIRTIO_PCI_CAP_NOTIFY_CFG) {
@@ -105,6 +110,19 @@ bool VirtioDevice::find_structures() {
     }
   }
   return common_ && notify_;
+}
+
+u64 VirtioDevice::bar(u8 number) const {
+  return pci_.read<u32>(PCI_BASE_ADDRESS_0 + 4u * number) & ~u32{0xf};
+}
+
+void VirtioDevice::enable_msix(bool enabled) const {
+  pci_.write<u16>(msix_capability_ + u32{PCI_MSIX_FLAGS}, enabled ? PCI_MSIX_FLAGS_ENABLE : 0);
+}
+
+void VirtioDevice::set_vector(u16 queue, u16 vector) const {
+  mmio_write<u16>(common_ + VIRTIO_PCI_COMMON_Q_SELECT, queue);
+  mmio_write<u16>(common_ + VIRTIO_PCI_COMMON_Q_MSIX, vector);
 }
 
 void VirtioDevice::set_status(u8 bits) {

@@ -63,6 +63,12 @@ class VirtioDevice {
   VirtQueue set_up_queue(u16 index, u16 most = 64);
   void driver_ok();
 
+  // MSI-X: the function's switch, the vector of a queue, and where the vectors' table is.
+  void enable_msix(bool enabled) const;
+  void set_vector(u16 queue, u16 vector) const;
+  u64 msix_table() const { return msix_table_; }
+  const PciDevice& pci() const { return pci_; }
+
   u8 generation() const { return mmio_read<u8>(common_ + VIRTIO_PCI_COMMON_CFGGENERATION); }
   template <typename T>
   T config(u32 offset) const {
@@ -71,11 +77,14 @@ class VirtioDevice {
 
  private:
   bool find_structures();
+  u64 bar(u8 number) const;
   void set_status(u8 bits);
 
   PciDevice pci_;
   u64 common_ = 0, config_ = 0, notify_ = 0;
   u32 notify_multiplier_ = 0;
+  u64 msix_table_ = 0;
+  u8 msix_capability_ = 0;
   u64 offered_ = 0;
 };
 
