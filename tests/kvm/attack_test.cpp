@@ -72,13 +72,13 @@ void stays_as_it_is(const Payload& payload) {
   CHECK(at_the_end.heap_bytes < at_a_fifth.heap_bytes + 64 * 1024);
 }
 
-// A storm that takes the I/O thread's time from a disk shows in each of its requests, and in every round:
-// hence the round that the rest of the machine disturbed least. The 99th of a hundred is that of the host's
-// scheduler where others use its processors, too, so that it is looked at only when there is all the time in
-// the world.
+// A storm that takes the I/O thread's time from a disk shows in each request, also in the fastest tenth, and
+// in every round: hence the round that the rest of the machine disturbed least. The slowest of a hundred are
+// the host scheduler's where others use its processors, too, so that they count only when there is all the
+// time in the world.
 void check_latency(const std::string& output) {
   struct {
-    unsigned long median = ~0ul, slow = ~0ul;
+    unsigned long fast = ~0ul, slow = ~0ul;
   } quiet, storm;
   std::istringstream lines(output);
   for (std::string line; std::getline(lines, line);) {
@@ -86,12 +86,12 @@ void check_latency(const std::string& output) {
     if (std::sscanf(line.c_str(), "quiet %lu %lu storm %lu %lu", &ticks[0], &ticks[1], &ticks[2],
                     &ticks[3]) != 4)
       continue;
-    quiet = {std::min(quiet.median, ticks[0]), std::min(quiet.slow, ticks[1])};
-    storm = {std::min(storm.median, ticks[2]), std::min(storm.slow, ticks[3])};
+    quiet = {std::min(quiet.fast, ticks[0]), std::min(quiet.slow, ticks[1])};
+    storm = {std::min(storm.fast, ticks[2]), std::min(storm.slow, ticks[3])};
   }
   INFO(output);
-  REQUIRE(storm.median != ~0ul);
-  CHECK(storm.median < 2 * quiet.median);
+  REQUIRE(storm.fast != ~0ul);
+  CHECK(storm.fast < 2 * quiet.fast);
   if (by_effort(0, 1)) CHECK(storm.slow < 2 * quiet.slow);
 }
 
@@ -102,7 +102,7 @@ TEST_CASE("attack: [case 18] descriptors that another vCPU changes are what they
   Payload payload("flips");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("requests", by_effort(3'000, 50'000));
+  payload.config.cmdline = parameter("requests", by_effort(2'000, 50'000));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains(" served, "));
   CHECK(disk.content() == numbered_sectors());
@@ -113,7 +113,7 @@ TEST_CASE("attack: [case 19] headers that another vCPU changes are what they wer
   Payload payload("flips");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " header=1" + parameter("requests", by_effort(3'000, 50'000));
+  payload.config.cmdline = " header=1" + parameter("requests", by_effort(2'000, 50'000));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains(" served, "));
   // Eight sectors at a time are written, from a buffer of 0x77, and nothing else.
@@ -129,7 +129,7 @@ TEST_CASE("attack: [case 30] nothing changes in the guest once a reset under 256
   const TemporaryFile disk(std::uintmax_t{16} << 20);
   Payload payload("in_flight");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("rounds", by_effort(20, 1'000));
+  payload.config.cmdline = parameter("rounds", by_effort(10, 1'000));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains("requests at"));
   CHECK(disk.content().find('\xbb') == std::string::npos);  // what was in the buffers after the reset
@@ -139,7 +139,7 @@ TEST_CASE("attack: [case 20] a request that is offered twice while it is in flig
   const TemporaryFile disk(std::uintmax_t{16} << 20);
   Payload payload("in_flight");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " twice=1" + parameter("rounds", by_effort(20, 1'000));
+  payload.config.cmdline = " twice=1" + parameter("rounds", by_effort(10, 1'000));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains("requests at"));
   CHECK(disk.content().find('\xbb') == std::string::npos);
@@ -150,7 +150,7 @@ TEST_CASE(
   const TemporaryFile disk(numbered_sectors());
   Payload payload("cycles");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("cycles", by_effort(500, 10'000));
+  payload.config.cmdline = parameter("cycles", by_effort(300, 10'000));
   stays_as_it_is(payload);
 }
 
@@ -159,7 +159,7 @@ TEST_CASE("attack: [case 41] a storm of masks, unmasks and routes costs no descr
   Payload payload("vectors");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("writes", by_effort(10'000, 1'000'000));
+  payload.config.cmdline = parameter("writes", by_effort(5'000, 1'000'000));
   stays_as_it_is(payload);
 }
 
@@ -178,7 +178,7 @@ TEST_CASE("attack: [case 29] doorbells without buffers take no time from another
   Payload payload("latency");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}, {.path = stormed.path()}};
-  payload.config.cmdline = parameter("rounds", by_effort(5, 200)) + parameter("requests", 100);
+  payload.config.cmdline = parameter("rounds", by_effort(3, 200)) + parameter("requests", 100);
   CHECK(payload.run().end == End::kPowerOff);
   check_latency(payload.output);
 }
@@ -187,7 +187,7 @@ TEST_CASE("attack: [case 142] a queue full of requests for entropy takes no time
   const TemporaryFile disk(numbered_sectors());
   Payload payload("latency");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " rng=1" + parameter("rounds", by_effort(5, 200)) + parameter("requests", 100);
+  payload.config.cmdline = " rng=1" + parameter("rounds", by_effort(3, 200)) + parameter("requests", 100);
   CHECK(payload.run().end == End::kPowerOff);
   check_latency(payload.output);
 }
