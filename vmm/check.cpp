@@ -2,10 +2,15 @@
 // uvmm::check(): what a configuration can be faulted for without opening anything. Every complaint names the
 // option as the command line has it, the value, and the reason. What only the host can tell (how many CPUs
 // KVM has, how large an image is) is found out by Vm::create().
+#include <arpa/inet.h>
+#include <net/if.h>
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <climits>
+
+#include <fmt/format.h>
 
 #include <uvmm/uvmm.hpp>
 
@@ -27,6 +32,8 @@ constexpr std::size_t kMostCmdlineBytes = 2047;  // COMMAND_LINE_SIZE of x86, le
 constexpr std::size_t kMostSerialBytes = 20;     // virtio 1.2, 5.2.6: VIRTIO_BLK_T_GET_ID
 constexpr std::size_t kMostInitrds = 256;
 constexpr u16 kMostQueues = 64;
+constexpr u16 kLeastMtu = 68;          // virtio 1.2, 5.1.4.1
+constexpr int kLeastFd = 3;            // those below are the standard streams
 constexpr std::size_t kPciSlots = 31;  // of bus 0's 32 devices one is the host bridge
 
 bool is_control(char byte) {
@@ -171,7 +178,9 @@ Result<void> check_disk(const DiskConfig& disk) {
 
 Result<void> check_disks(const Config& config) {
   // One function each for the devices that may also be there.
-  const std::size_t others = config.rng + (config.console.kind != ConsoleConfig::Kind::kOff);
+  const std::size_t others =
+      config.nets.size() + config.rng + (config.console.kind != ConsoleConfig::Kind::kOff);
+  if (others > kPciSlots) return refuse("--net: {} devices, but there is room for {}", others, kPciSlots);
   if (config.disks.size() > kPciSlots - others) {
     return refuse("--disk: {} disks, but there is room for {}", config.disks.size(), kPciSlots - others);
   }
@@ -186,6 +195,102 @@ Result<void> check_disks(const Config& config) {
       if (other->path != disk.path || (other->read_only == true && disk.read_only == true)) continue;
       return with_hint(refuse("--disk {}: the same disk twice, and not read-only", shown(disk.path)),
                        "add `ro` to both");
+    }
+  }
+  return {};
+}
+
+// How the command line names it.
+std::string subject_of(const NetConfig& net) {
+  switch (net.kind) {
+    case NetConfig::Kind::kUser:
+      return "--net user";
+    case NetConfig::Kind::kTap:
+      return fmt::format("--net tap={}", shown(net.tap));
+    case NetConfig::Kind::kFds:
+      return fmt::format("--net fd={}", fmt::join(net.fds, ":"));
+  }
+  return "--net";
+}
+
+Result<void> check_tap(const std::string& subject, std::string_view name) {
+  if (name.empty()) return refuse("{}: the name is empty", subject);
+  if (name.size() >= IFNAMSIZ)
+    return refuse("{}: longer than the {} bytes of an interface's name", subject, IFNAMSIZ - 1);
+  const auto fits = [](char byte) { return is_printable(byte) && byte != ' ' && byte != '/' && byte != ':'; };
+  // A percent sign would make the kernel choose a name.
+  if (!std::ranges::all_of(name, fits) || name == "." || name == ".." || name.find('%') != name.npos)
+    return refuse("{}: is not the name of an interface", subject);
+  return {};
+}
+
+Result<void> check_fds(const std::string& subject, const NetConfig& net) {
+  if (net.fds.empty()) return refuse("{}: there is no descriptor", subject);
+  for (const int fd : net.fds) {
+    if (fd < kLeastFd) return refuse("{}: {} is a standard stream", subject, fd);
+    if (std::ranges::count(net.fds, fd) > 1) return refuse("{}: {} is there twice", subject, fd);
+  }
+  if (net.queues != 0 && net.queues != net.fds.size())
+    return refuse("{}: queues: {}, but there are {} descriptors", subject, net.queues, net.fds.size());
+  return {};
+}
+
+bool is_ip_address(const std::string& text) {
+  std::array<u8, sizeof(in6_addr)> address{};
+  return ::inet_pton(AF_INET, text.c_str(), address.data()) == 1 ||
+         ::inet_pton(AF_INET6, text.c_str(), address.data()) == 1;
+}
+
+Result<void> check_forward(const std::string& subject, const NetForward& forward) {
+  for (const std::string* address : {&forward.host_address, &forward.guest_address}) {
+    if (address->empty() || is_ip_address(*address)) continue;
+    return refuse("{}: forward: {} is not an IP address", subject, shown(*address));
+  }
+  if (forward.host_port == 0 || forward.guest_port == 0)
+    return refuse("{}: forward: 0 is not a port", subject);
+  return {};
+}
+
+bool same_forward(const NetForward& one, const NetForward& other) {
+  return one.protocol == other.protocol && one.host_port == other.host_port &&
+         one.host_address == other.host_address;
+}
+
+Result<void> check_net(const NetConfig& net) {
+  const std::string subject = subject_of(net);
+  if (net.kind == NetConfig::Kind::kTap) UVMM_CHECK(check_tap(subject, net.tap));
+  if (net.kind == NetConfig::Kind::kFds) UVMM_CHECK(check_fds(subject, net));
+  if (net.kind != NetConfig::Kind::kUser && !net.forwards.empty())
+    return refuse("{}: forward: only `user` has it", subject);
+  if (net.kind == NetConfig::Kind::kUser && net.queues > 1)
+    return refuse("{}: queues: 1 at most, not {}", subject, net.queues);
+  for (const NetForward& forward : net.forwards) {
+    UVMM_CHECK(check_forward(subject, forward));
+    const auto is_same = [&](const NetForward& other) { return same_forward(forward, other); };
+    if (std::ranges::count_if(net.forwards, is_same) > 1)
+      return refuse("{}: forward: port {} is forwarded twice", subject, forward.host_port);
+  }
+  if (net.mac && ((*net.mac)[0] & 1)) return refuse("{}: mac: a group's address, not one device's", subject);
+  if (net.mac && *net.mac == decltype(net.mac)::value_type{}) return refuse("{}: mac: is all zeros", subject);
+  if (net.mtu != 0 && net.mtu < kLeastMtu)
+    return refuse("{}: mtu: at least {}, not {}", subject, kLeastMtu, net.mtu);
+  const std::size_t queues = std::max<std::size_t>(net.queues, net.fds.size());
+  if (queues > kMostQueues) return refuse("{}: queues: {} at most, not {}", subject, kMostQueues, queues);
+  return {};
+}
+
+Result<void> check_nets(const Config& config) {
+  using Kind = NetConfig::Kind;
+  for (const NetConfig& net : config.nets) {
+    UVMM_CHECK(check_net(net));
+    for (const NetConfig* other = config.nets.data(); other != &net; ++other) {
+      if (net.mac && other->mac == net.mac)
+        return refuse("{}: mac: {} has it already", subject_of(net), subject_of(*other).substr(2));
+      if (net.kind == Kind::kTap && other->kind == Kind::kTap && other->tap == net.tap)
+        return refuse("{}: the same tap twice", subject_of(net));
+      const auto taken = [&](int fd) { return std::ranges::count(other->fds, fd) > 0; };
+      if (net.kind == Kind::kFds && other->kind == Kind::kFds && std::ranges::any_of(net.fds, taken))
+        return refuse("{}: a descriptor of {}", subject_of(net), subject_of(*other).substr(2));
     }
   }
   return {};
@@ -216,6 +321,7 @@ Result<void> check(const Config& config) {
   UVMM_CHECK(check_boot(config));
   UVMM_CHECK(check_machine(config));
   UVMM_CHECK(check_disks(config));
+  UVMM_CHECK(check_nets(config));
   return check_console(config.console);
 }
 

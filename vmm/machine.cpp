@@ -97,6 +97,7 @@ Machine::Machine(Callbacks callbacks, GuestRam ram)
       memory_(ram_.memory()) {}
 
 Result<void> Machine::build(const Config& config) {
+  if (!config.nets.empty()) return fail(ErrorKind::kUnavailable, "--net: no network device is built in yet");
   std::vector<CmdlineDisk> kinds;
   std::vector<DiskImage> disks;
   for (const DiskConfig& disk : config.disks) {

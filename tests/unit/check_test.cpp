@@ -26,6 +26,22 @@ Config with_memory(std::uint64_t bytes) {
   return config;
 }
 
+std::string complaint_about(NetConfig net) {
+  Config config = good();
+  config.nets = {std::move(net)};
+  return complaint(config);
+}
+
+std::string complaint_about(NetConfig one, NetConfig other) {
+  Config config = good();
+  config.nets = {std::move(one), std::move(other)};
+  return complaint(config);
+}
+
+constexpr NetConfig::Kind kTap = NetConfig::Kind::kTap;
+constexpr NetConfig::Kind kFds = NetConfig::Kind::kFds;
+constexpr std::array<std::uint8_t, 6> kMac = {0x52, 0x54, 0, 1, 2, 3};
+
 Config with_disk(DiskConfig disk) {
   Config config = good();
   config.disks = {std::move(disk)};
@@ -151,6 +167,79 @@ TEST_CASE("[case 162] check: the same disk twice, unless both are read-only") {
   CHECK_FALSE(check(config));
   config.disks[1].read_only = true;
   CHECK(complaint(config).empty());
+}
+
+TEST_CASE("[case 164] check: the name of a tap") {
+  CHECK(complaint_about({.kind = kTap, .tap = "tap0"}).empty());
+  CHECK(complaint_about({.kind = kTap, .tap = "fifteen-letters"}).empty());
+  CHECK(complaint_about({.kind = kTap, .tap = "sixteen--letters"}) ==
+        "--net tap=sixteen--letters: longer than the 15 bytes of an interface's name");
+  CHECK(complaint_about({.kind = kTap, .tap = ""}) == "--net tap=: the name is empty");
+  for (const char* const name : {"a/b", "a b", "a\n", "a:1", ".", "..", "tap%d", "caf\xc3\xa9"}) {
+    CAPTURE(name);
+    CHECK(complaint_about({.kind = kTap, .tap = name}).find("is not the name of an interface") !=
+          std::string::npos);
+  }
+}
+
+TEST_CASE("[case 168] check: descriptors of network devices are no standard streams") {
+  CHECK(complaint_about({.kind = kFds, .fds = {3, 4}}).empty());
+  CHECK(complaint_about({.kind = kFds, .fds = {3, 2}}) == "--net fd=3:2: 2 is a standard stream");
+  CHECK(complaint_about({.kind = kFds, .fds = {-1}}) == "--net fd=-1: -1 is a standard stream");
+}
+
+TEST_CASE("check: as many descriptors as queue pairs") {
+  CHECK(complaint_about({.kind = kFds, .fds = {3, 4}, .queues = 2}).empty());
+  CHECK(complaint_about({.kind = kFds, .fds = {3, 4}, .queues = 3}) ==
+        "--net fd=3:4: queues: 3, but there are 2 descriptors");
+  CHECK(complaint_about({.kind = kTap, .tap = "t", .queues = 65}) ==
+        "--net tap=t: queues: 64 at most, not 65");
+  CHECK(complaint_about({.queues = 2}) == "--net user: queues: 1 at most, not 2");
+}
+
+TEST_CASE("[case 162] check: network devices that share what they cannot") {
+  CHECK(complaint_about({.kind = kTap, .tap = "t"}, {.kind = kTap, .tap = "t"}) ==
+        "--net tap=t: the same tap twice");
+  CHECK(complaint_about({.kind = kTap, .tap = "t"}, {.kind = kTap, .tap = "u"}).empty());
+  CHECK(complaint_about({.kind = kFds, .fds = {3, 4}}, {.kind = kFds, .fds = {5, 3}}) ==
+        "--net fd=5:3: a descriptor of net fd=3:4");
+  CHECK(complaint_about({.kind = kFds, .fds = {3, 3}}) == "--net fd=3:3: 3 is there twice");
+  CHECK(complaint_about({.mac = kMac}, {.kind = kTap, .tap = "t", .mac = kMac}) ==
+        "--net tap=t: mac: net user has it already");
+  CHECK(complaint_about({}, {}).empty());
+}
+
+TEST_CASE("check: an address and an MTU that a device can have") {
+  CHECK(complaint_about({.mac = kMac, .mtu = 68}).empty());
+  CHECK(complaint_about({.mtu = 67}) == "--net user: mtu: at least 68, not 67");
+  CHECK(complaint_about({.mac = {{1, 2, 3, 4, 5, 6}}}) ==
+        "--net user: mac: a group's address, not one device's");
+  CHECK(complaint_about({.mac = {{0, 0, 0, 0, 0, 0}}}) == "--net user: mac: is all zeros");
+}
+
+TEST_CASE("check: forwards") {
+  CHECK(complaint_about(
+            {.forwards =
+                 {{.host_address = "::1", .host_port = 1, .guest_address = "10.0.2.15", .guest_port = 2}}})
+            .empty());
+  CHECK(complaint_about({.forwards = {{.host_address = "localhost", .host_port = 1, .guest_port = 2}}}) ==
+        "--net user: forward: localhost is not an IP address");
+  CHECK(complaint_about({.forwards = {{.host_port = 1}}}) == "--net user: forward: 0 is not a port");
+  CHECK(
+      complaint_about({.forwards = {{.host_port = 1, .guest_port = 2}, {.host_port = 1, .guest_port = 3}}}) ==
+      "--net user: forward: port 1 is forwarded twice");
+  CHECK(complaint_about({.kind = kTap, .tap = "t", .forwards = {{.host_port = 1, .guest_port = 2}}}) ==
+        "--net tap=t: forward: only `user` has it");
+}
+
+TEST_CASE("check: network devices take room on the bus, too") {
+  Config config = good();
+  config.nets.resize(30);
+  CHECK(complaint(config).empty());
+  config.disks = {{.path = "a"}};
+  CHECK(complaint(config) == "--disk: 1 disks, but there is room for 0");
+  config.nets.resize(31);
+  CHECK(complaint(config) == "--net: 32 devices, but there is room for 31");
 }
 
 TEST_CASE("check: a name is fit for a file name and a message") {

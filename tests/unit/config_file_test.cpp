@@ -100,6 +100,24 @@ TEST_CASE("config file: a group may be its first value alone") {
   CHECK(accepted("memory = 67108864").config.memory.bytes == 64u << 20);
 }
 
+TEST_CASE("config file: a network device, with a list of forwards") {
+  const Settings settings =
+      accepted("net = ['tap=t0', { kind = 'user', forward = ['tcp::1-:2', 'udp::3-:4'] }]");
+  REQUIRE(settings.config.nets.size() == 2);
+  CHECK(settings.config.nets[0].tap == "t0");
+  REQUIRE(settings.config.nets[1].forwards.size() == 2);
+  CHECK(settings.config.nets[1].forwards[1].host_port == 3);
+  CHECK(accepted("[[net]]\nforward = 'tcp::1-:2'").config.nets.at(0).forwards.size() == 1);
+  CHECK(refused("[[net]]\nforward = [1]").message ==
+        "vm.toml:2:12: forward: a value of that type does not fit");
+  CHECK(refused("[[net]]\nmac = ['auto']").message == "vm.toml:2:7: mac: a value of that type does not fit");
+
+  const Result<std::string> printed = print_config(settings);
+  REQUIRE(printed);
+  CHECK(printed->find("forward = [\"tcp::1-:2\", \"udp::3-:4\"]") != std::string::npos);
+  CHECK(*print_config(accepted(*printed)) == *printed);
+}
+
 TEST_CASE("config file: errors name line and column") {
   CHECK(refused("cpus = 1\nkernl = \"x\"\n").message == "vm.toml:2:1: unknown key \"kernl\"");
   CHECK(refused("cpus = 1\nkernl = \"x\"\n").hint == "did you mean kernel?");

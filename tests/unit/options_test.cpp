@@ -75,6 +75,60 @@ TEST_CASE("options: a disk takes keys, with and without values") {
   CHECK(disk.root);
 }
 
+TEST_CASE("options: a network device is user, a tap or descriptors, with keys") {
+  const Settings settings =
+      accepted({"--net", "user,forward=tcp:127.0.0.1:2222-:22,forward=udp:[::1]:53-10.0.2.15:5353", "--net",
+                "tap=tap0,mac=52:54:00:aB:cd:ef,mtu=9000,queues=2", "--net", "fd=5:7"});
+  REQUIRE(settings.config.nets.size() == 3);
+  const NetConfig& user = settings.config.nets[0];
+  CHECK(user.kind == NetConfig::Kind::kUser);
+  REQUIRE(user.forwards.size() == 2);
+  CHECK(user.forwards[0].protocol == NetForward::Protocol::kTcp);
+  CHECK(user.forwards[0].host_address == "127.0.0.1");
+  CHECK(user.forwards[0].host_port == 2222);
+  CHECK(user.forwards[0].guest_address.empty());
+  CHECK(user.forwards[0].guest_port == 22);
+  CHECK(user.forwards[1].protocol == NetForward::Protocol::kUdp);
+  CHECK(user.forwards[1].host_address == "::1");
+  CHECK(user.forwards[1].guest_address == "10.0.2.15");
+  CHECK_FALSE(user.mac);
+  const NetConfig& tap = settings.config.nets[1];
+  CHECK(tap.kind == NetConfig::Kind::kTap);
+  CHECK(tap.tap == "tap0");
+  CHECK(tap.mac == std::array<std::uint8_t, 6>{0x52, 0x54, 0x00, 0xab, 0xcd, 0xef});
+  CHECK(tap.mtu == 9000);
+  CHECK(tap.queues == 2);
+  CHECK(settings.config.nets[2].kind == NetConfig::Kind::kFds);
+  CHECK(settings.config.nets[2].fds == std::vector<int>{5, 7});
+}
+
+TEST_CASE("[case 164] options: a network device that is none is refused") {
+  for (const char* const kind : {"", "usr", "tap", "fd", "user=1", "br=br0"}) {
+    CAPTURE(kind);
+    CHECK(refused({"--net", kind}).message.find("is not user, tap=NAME or fd=N[:N...]") != std::string::npos);
+  }
+  CHECK(refused({"--net", "fd="}).message == "--net: \"fd=\" is not a number");
+  CHECK(refused({"--net", "fd=3:"}).message == "--net: \"fd=3:\" ends with a colon");
+  CHECK(refused({"--net", "fd=3::4"}).message == "--net: \"fd=3::4\" is not a number");
+  CHECK(refused({"--net", "fd=4294967296"}).message == "--net: \"fd=4294967296\" is more than 2147483647");
+  CHECK(refused({"--net", "fd=-1"}).message == "--net: \"fd=-1\" is not a number");
+  for (const char* const mac :
+       {"", "52:54:00:12:34", "52:54:00:12:34:5", "52:54:00:12:34:56:78", "52-54-00-12-34-56",
+        "52:54:00:12:34:5g", "525400123456", "+2:54:00:12:34:56", "52:54:00:12:34:56 "}) {
+    CAPTURE(mac);
+    const std::string text = std::string("user,mac=") + mac;
+    CHECK(refused({"--net", text.c_str()}).message.find("is not an address like") != std::string::npos);
+  }
+  for (const char* const forward : {"", "tcp", "tcp::22", "sctp::1-:2", "tcp:1-2", "tcp::1-:",
+                                    "tcp:::1:80-:80", "tcp:[::1:80-:80", "tcp::65536-:1", "tcp::1-:x"}) {
+    CAPTURE(forward);
+    const std::string text = std::string("user,forward=") + forward;
+    CHECK(refused({"--net", text.c_str()}).message.find("is not like tcp:") != std::string::npos);
+  }
+  CHECK(refused({"--net", "user,mac=auto,mac=auto"}).message == "--net user: mac is given twice");
+  CHECK(refused({"--net", "user,no-forward"}).message == "--net user: forward cannot be switched off");
+}
+
 TEST_CASE("options: what is not given stays at its default") {
   const DiskConfig disk = accepted({"--disk", "a"}).config.disks.at(0);
   CHECK(disk.read_only == std::nullopt);

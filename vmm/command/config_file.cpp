@@ -111,6 +111,17 @@ class Reader {
   }
 
   Result<void> assign(const Option& option, const Field& field, void* object, const toml::node& node) const {
+    if (node.is_array() && field.file_type == FileType::kStrings) {
+      for (const toml::node& element : *node.as_array()) {
+        if (Result<void> done = assign_one(option, field, object, element); !done) return done;
+      }
+      return {};
+    }
+    return assign_one(option, field, object, node);
+  }
+
+  Result<void> assign_one(const Option& option, const Field& field, void* object,
+                          const toml::node& node) const {
     const std::string subject =
         fmt::format("{}: {}", location(node.source()), &field == &option.first() ? option.name : field.key);
     std::string text;

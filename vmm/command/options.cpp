@@ -33,6 +33,7 @@ constexpr Place kMemory =
     one<MemoryConfig, [](Settings& settings) -> auto& { return settings.config.memory; }>();
 constexpr Place kInitrds = list<&Config::initrds>();
 constexpr Place kDisks = list<&Config::disks>();
+constexpr Place kNets = list<&Config::nets>();
 
 template <typename Kind, auto Member>
 constexpr Field of_settings(std::string_view key, std::string_view value, std::string_view help = {}) {
@@ -49,6 +50,11 @@ constexpr Field of_memory(std::string_view key, std::string_view value, std::str
 template <typename Kind, auto Member>
 constexpr Field of_disk(std::string_view key, std::string_view value, std::string_view help) {
   return field<Kind, DiskConfig, Member>(key, value, help);
+}
+
+template <typename Kind, auto Member>
+constexpr Field of_net(std::string_view key, std::string_view value, std::string_view help) {
+  return field<Kind, NetConfig, Member>(key, value, help);
 }
 
 // Boot
@@ -81,6 +87,17 @@ constexpr Field kDisk[] = {
     of_disk<Flag, &DiskConfig::direct>("direct", "", "go round the host's page cache (O_DIRECT)"),
     of_disk<CountOrAuto, &DiskConfig::queues>("queues", "N", "request queues; by itself one a CPU, up to 4"),
     of_disk<Flag, &DiskConfig::lock>("lock", "", "keep other processes from using the image"),
+};
+constexpr Field kNet[] = {
+    field<NetKind, NetConfig, std::identity{}>(
+        "kind", "user|tap=NAME|fd=N[:N...]",
+        "without privileges; a tap, made if it is not there; taps that uvmm inherits"),
+    of_net<Forwards, &NetConfig::forwards>("forward", "tcp|udp:[ADDRESS]:PORT-[ADDRESS]:PORT",
+                                           "with user: a port of the host, then of the guest; repeatable"),
+    of_net<Mac, &NetConfig::mac>("mac", "MAC", "by itself derived from --name and the order"),
+    of_net<CountOrAuto, &NetConfig::mtu>("mtu", "BYTES", "what the guest is told; by itself nothing"),
+    of_net<CountOrAuto, &NetConfig::queues>(
+        "queues", "N", "queue pairs; by itself one a CPU, up to 4, if the tap has several"),
 };
 constexpr Field kRng[] = {of_config<Flag, &Config::rng>("rng", "on|off")};
 constexpr Field kConsole[] = {of_settings<Console, &Settings::console>(
@@ -115,6 +132,7 @@ constexpr Option kOptions[] = {
     {.name = "cpus", .section = "Machine", .help = "virtual CPUs", .fields = kCpus, .place = kConfig},
     {.name = "memory", .section = "Machine", .help = "RAM", .fields = kMemoryFields, .place = kMemory},
     {.name = "disk", .section = "Devices", .help = "raw image or block device; repeatable", .fields = kDisk, .place = kDisks},
+    {.name = "net", .section = "Devices", .help = "network: user, tap=NAME or fd=N[:N...]; repeatable", .fields = kNet, .place = kNets},
     {.name = "rng", .section = "Devices", .help = "entropy from the host", .fields = kRng, .place = kConfig},
     {.name = "console", .section = "Devices", .help = "the guest's hvc0; Ctrl-a x leaves, Ctrl-a a sends Ctrl-a", .fields = kConsole, .place = kSettings},
     {.name = "earlycon", .section = "Devices", .help = "messages from before the console, to the log", .fields = kEarlycon, .place = kConfig},

@@ -36,7 +36,8 @@ Result<void> assign_item(const Option& option, void* object, const Item& item, c
   if (!found) return std::unexpected(found.error());
   const Field& field = **found;
 
-  if (std::ranges::find(seen, &field) != seen.end()) {
+  const bool may_repeat = field.file_type == FileType::kStrings;
+  if (!may_repeat && std::ranges::find(seen, &field) != seen.end()) {
     return fail(ErrorKind::kUsage, "{}: {} is given twice", subject, field.key);
   }
   seen.push_back(&field);

@@ -4,7 +4,7 @@
 #include <array>
 #include <charconv>
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include "vmm/command/failure.h"
 
@@ -156,6 +156,117 @@ std::string Console::print(const ConsoleChoice& value) {
       break;
   }
   return toml_string("off");
+}
+
+Complaint NetKind::parse(std::string_view text, NetConfig& value) {
+  if (text == "user") {
+    value.kind = NetConfig::Kind::kUser;
+    return {};
+  }
+  if (text.starts_with("tap=")) {
+    value.kind = NetConfig::Kind::kTap;
+    value.tap = text.substr(4);
+    return {};
+  }
+  if (!text.starts_with("fd=")) return "is not user, tap=NAME or fd=N[:N...]";
+  std::vector<int> fds;
+  for (std::string_view rest = text.substr(3); fds.empty() || !rest.empty();) {
+    const std::size_t colon = rest.find(':');
+    std::uint64_t fd = 0;
+    if (Complaint complaint = parse_number(rest.substr(0, colon), std::numeric_limits<int>::max(), fd);
+        !complaint.empty())
+      return complaint;
+    fds.push_back(static_cast<int>(fd));
+    if (colon == rest.npos) break;
+    rest.remove_prefix(colon + 1);
+    if (rest.empty()) return "ends with a colon";
+  }
+  value.kind = NetConfig::Kind::kFds;
+  value.fds = std::move(fds);
+  return {};
+}
+
+std::string NetKind::print(const NetConfig& value) {
+  switch (value.kind) {
+    case NetConfig::Kind::kUser:
+      break;
+    case NetConfig::Kind::kTap:
+      return toml_string("tap=" + value.tap);
+    case NetConfig::Kind::kFds:
+      return toml_string(fmt::format("fd={}", fmt::join(value.fds, ":")));
+  }
+  return toml_string("user");
+}
+
+namespace {
+
+// "[ADDRESS]:PORT", where the brackets are an IPv6 address's own.
+bool parse_endpoint(std::string_view text, std::string& address, std::uint16_t& port) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == text.npos) return false;
+  std::string_view host = text.substr(0, colon);
+  if (host.starts_with('[')) {
+    if (!host.ends_with(']')) return false;
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != host.npos) {
+    return false;
+  }
+  address = host;
+  return Count::parse(text.substr(colon + 1), port).empty();
+}
+
+std::string print_endpoint(const std::string& address, std::uint16_t port) {
+  const bool is_ipv6 = address.find(':') != address.npos;
+  return is_ipv6 ? fmt::format("[{}]:{}", address, port) : fmt::format("{}:{}", address, port);
+}
+
+}  // namespace
+
+Complaint Forwards::parse(std::string_view text, std::vector<NetForward>& value) {
+  NetForward forward;
+  const std::string_view protocol = text.substr(0, 4);
+  const std::size_t dash = text.find('-');
+  const bool fits = (protocol == "tcp:" || protocol == "udp:") && dash != text.npos &&
+                    parse_endpoint(text.substr(4, dash - 4), forward.host_address, forward.host_port) &&
+                    parse_endpoint(text.substr(dash + 1), forward.guest_address, forward.guest_port);
+  if (!fits) return "is not like tcp:127.0.0.1:2222-:22 or udp:[::1]:53-:53";
+  if (protocol == "udp:") forward.protocol = NetForward::Protocol::kUdp;
+  value.push_back(std::move(forward));
+  return {};
+}
+
+std::string Forwards::print(const std::vector<NetForward>& value) {
+  std::string list;
+  for (const NetForward& forward : value) {
+    const bool is_udp = forward.protocol == NetForward::Protocol::kUdp;
+    list += list.empty() ? "" : ", ";
+    list += toml_string(fmt::format("{}:{}-{}", is_udp ? "udp" : "tcp",
+                                    print_endpoint(forward.host_address, forward.host_port),
+                                    print_endpoint(forward.guest_address, forward.guest_port)));
+  }
+  return fmt::format("[{}]", list);
+}
+
+Complaint Mac::parse(std::string_view text, std::optional<Address>& value) {
+  if (text == "auto") {
+    value.reset();
+    return {};
+  }
+  constexpr std::size_t kDigits = 2;
+  Address address{};
+  bool fits = text.size() == address.size() * (kDigits + 1) - 1;
+  for (std::size_t i = 0; i < address.size() && fits; ++i) {
+    const char* const at = text.data() + i * (kDigits + 1);
+    const auto [stopped, error] = std::from_chars(at, at + kDigits, address[i], 16);
+    fits = error == std::errc{} && stopped == at + kDigits && (i + 1 == address.size() || *stopped == ':');
+  }
+  if (!fits) return "is not an address like 52:54:00:12:34:56";
+  value = address;
+  return {};
+}
+
+std::string Mac::print(const std::optional<Address>& value) {
+  return value ? toml_string(fmt::format("{:02x}", fmt::join(*value, ":"))) : toml_string("auto");
 }
 
 Complaint Times::parse(std::string_view text, std::uint8_t& value) {

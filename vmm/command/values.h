@@ -4,18 +4,21 @@
 // parse() returns why the text does not fit, or nothing; it then leaves the value alone.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vmm/command/settings.h"
 
 namespace uvmm::command {
 
-// What a configuration file may write for a value, beside a string.
-enum class FileType : std::uint8_t { kString, kInteger, kBoolean };
+// What a configuration file may write for a value, beside a string. kStrings is a list of them, each a value
+// that is added to those before.
+enum class FileType : std::uint8_t { kString, kInteger, kBoolean, kStrings };
 
 using Complaint = std::string;  // empty: none
 
@@ -97,6 +100,29 @@ struct Console {
   static constexpr FileType kFileType = FileType::kString;
   static Complaint parse(std::string_view text, ConsoleChoice& value);
   static std::string print(const ConsoleChoice& value);
+};
+
+// user | tap=NAME | fd=N[:N...]
+struct NetKind {
+  static constexpr FileType kFileType = FileType::kString;
+  static Complaint parse(std::string_view text, NetConfig& value);
+  static std::string print(const NetConfig& value);
+};
+
+// tcp|udp:[ADDRESS]:PORT-[ADDRESS]:PORT, the host's and the guest's; an IPv6 address is in brackets. May be
+// given several times.
+struct Forwards {
+  static constexpr FileType kFileType = FileType::kStrings;
+  static Complaint parse(std::string_view text, std::vector<NetForward>& value);
+  static std::string print(const std::vector<NetForward>& value);
+};
+
+// auto | 52:54:00:12:34:56
+struct Mac {
+  static constexpr FileType kFileType = FileType::kString;
+  using Address = std::array<std::uint8_t, 6>;
+  static Complaint parse(std::string_view text, std::optional<Address>& value);
+  static std::string print(const std::optional<Address>& value);
 };
 
 // Counts how often a switch was given.

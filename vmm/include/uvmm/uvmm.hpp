@@ -5,6 +5,7 @@
 // touches no terminal or standard stream that it was not given.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -38,6 +39,33 @@ struct DiskConfig {
   bool lock = true;               // an OFD lock: shared when read-only, else exclusive
 };
 
+// A port of the host that user-mode networking passes on to the guest.
+struct NetForward {
+  enum class Protocol : std::uint8_t { kTcp, kUdp };
+  Protocol protocol = Protocol::kTcp;
+  std::string host_address;  // IPv4 or IPv6, where the host listens; empty: everywhere
+  std::uint16_t host_port = 0;
+  std::string guest_address;  // empty: the guest's own, as it is told by DHCP
+  std::uint16_t guest_port = 0;
+};
+
+// A virtio network device.
+struct NetConfig {
+  enum class Kind : std::uint8_t {
+    kUser,  // user-mode networking: needs neither privileges nor set-up
+    kTap,   // the tap `tap`: an existing one, or, with CAP_NET_ADMIN, one made for the time of the Vm
+    kFds,   // taps or macvtaps that the caller has opened: `fds`, one for each queue pair
+  };
+  Kind kind = Kind::kUser;
+  std::string tap;
+  std::vector<int> fds;              // duplicated by Vm::create(); made non-blocking
+  std::vector<NetForward> forwards;  // kUser
+  std::optional<std::array<std::uint8_t, 6>>
+      mac;                   // unset: derived from the VM's name and the device's number
+  std::uint16_t mtu = 0;     // 0: the guest is told nothing, and has 1500
+  std::uint16_t queues = 0;  // pairs; 0: one per vCPU, four at most, where the host's end can have several
+};
+
 struct ConsoleConfig {
   enum class Kind : std::uint8_t {
     kOff,
@@ -62,6 +90,7 @@ struct Config {
   std::uint32_t cpus = 1;
   MemoryConfig memory;
   std::vector<DiskConfig> disks;  // in the guest's probe order
+  std::vector<NetConfig> nets;    // likewise
   bool rng = true;
   ConsoleConfig console;
   bool earlycon = false;  // a transmit-only debug port on `log` before virtio-console is up
