@@ -2,7 +2,6 @@
 #include "devices/console.h"
 
 #include <algorithm>
-#include <cassert>
 
 #include "devices/virtio/spec.h"
 
@@ -43,7 +42,8 @@ Task<> Console::run(Queue& queue, u16 index) {
 }
 
 Task<> Console::receive(Queue& queue) {
-  // Linux takes the size from a change of it only, so a driver that starts is told of what has been set before.
+  // Linux takes the size from a change of it only, so a driver that starts is told of what has been set
+  // before.
   if (config_.cols != 0) config_changed();
   for (;;) {
     std::optional<DescriptorChain> chain = co_await queue.next();
@@ -52,25 +52,20 @@ Task<> Console::receive(Queue& queue) {
       log_.guest("console: a buffer for input that cannot be written to");
       continue;
     }
-    assert(posted_ < kQueueSize);
-    buffers_[(oldest_ + posted_) % kQueueSize].emplace(std::move(*chain));
-    ++posted_;
+    buffers_.push(std::move(*chain));
     end_.reader_ready();
   }
-  for (std::optional<DescriptorChain>& buffer : buffers_) buffer.reset();
-  posted_ = 0;
+  buffers_.clear();
 }
 
 u64 Console::take_input(std::span<const u8> bytes) {
   u64 taken = 0;
-  while (posted_ > 0 && taken < bytes.size()) {
-    std::optional<DescriptorChain>& buffer = buffers_[oldest_];
-    const u64 part = std::min(bytes.size() - taken, buffer->writable.size());
-    buffer->writable.copy_in(bytes.subspan(taken, part));
-    buffer->written = static_cast<u32>(part);
-    buffer.reset();  // back to the driver
-    oldest_ = (oldest_ + 1) % kQueueSize;
-    --posted_;
+  while (!buffers_.empty() && taken < bytes.size()) {
+    DescriptorChain& buffer = buffers_.front();
+    const u64 part = std::min(bytes.size() - taken, buffer.writable.size());
+    buffer.writable.copy_in(bytes.subspan(taken, part));
+    buffer.written = static_cast<u32>(part);
+    buffers_.pop();
     taken += part;
   }
   return taken;

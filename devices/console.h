@@ -10,11 +10,11 @@
 #include <linux/virtio_console.h>
 
 #include <array>
-#include <optional>
 
 #include "devices/console_end.h"
 #include "devices/panic_watch.h"
 #include "devices/virtio/device.h"
+#include "devices/virtio/posted_buffers.h"
 #include "vmm/base/log.h"
 
 namespace uvmm {
@@ -50,7 +50,7 @@ class Console final : public VirtioDevice, private ConsoleReader {
   Task<> take_output(Queue& queue, Segments& data);
   void output(std::span<const u8> bytes);
 
-  bool wants_input() const override { return posted_ > 0; }
+  bool wants_input() const override { return !buffers_.empty(); }
   u64 take_input(std::span<const u8> bytes) override;
 
   ConsoleEnd& end_;
@@ -59,10 +59,7 @@ class Console final : public VirtioDevice, private ConsoleReader {
   PanicWatch panic_watch_;
   u64 left_in_turn_ = kBytesPerTurn;
 
-  // The guest's buffers for input, oldest first: a ring of as many as its queue can have out.
-  std::array<std::optional<DescriptorChain>, kQueueSize> buffers_;
-  u32 oldest_ = 0;
-  u32 posted_ = 0;
+  PostedBuffers<kQueueSize> buffers_;  // for input
 };
 
 }  // namespace uvmm

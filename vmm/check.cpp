@@ -178,8 +178,8 @@ Result<void> check_disk(const DiskConfig& disk) {
 
 Result<void> check_disks(const Config& config) {
   // One function each for the devices that may also be there.
-  const std::size_t others =
-      config.nets.size() + config.rng + (config.console.kind != ConsoleConfig::Kind::kOff);
+  const std::size_t others = config.nets.size() + config.rng + config.power_button +
+                             (config.console.kind != ConsoleConfig::Kind::kOff);
   if (others > kPciSlots) return refuse("--net: {} devices, but there is room for {}", others, kPciSlots);
   if (config.disks.size() > kPciSlots - others) {
     return refuse("--disk: {} disks, but there is room for {}", config.disks.size(), kPciSlots - others);

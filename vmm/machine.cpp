@@ -47,7 +47,7 @@ ImageFormat format_of(const std::string& path) {
 }
 
 u32 device_count(const Config& config) {
-  return static_cast<u32>(config.disks.size()) + config.rng +
+  return static_cast<u32>(config.disks.size()) + config.rng + config.power_button +
          (config.console.kind != ConsoleConfig::Kind::kOff);
 }
 
@@ -109,6 +109,7 @@ Result<void> Machine::build(const Config& config) {
   const GuestAddress entry = UVMM_TRY(load(config, kinds));
   UVMM_CHECK(create_vm(config, entry));
   uring_ = UVMM_TRY(Uring::create());
+  own_io_ = std::make_unique<OpGroup>(*uring_);
   return attach_devices(config, std::move(disks));
 }
 
@@ -192,6 +193,11 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     console_ = console.get();
     UVMM_CHECK(bus_->attach(std::move(console), "console", host));
   }
+  if (config.power_button) {
+    auto button = std::make_unique<PowerButton>(*uring_, log_);
+    power_button_ = button.get();
+    UVMM_CHECK(bus_->attach(std::move(button), "power button", host));
+  }
   if (config.rng) UVMM_CHECK(bus_->attach(std::make_unique<Rng>(*uring_), "rng", host));
   return {};
 }
@@ -224,6 +230,7 @@ Outcome Machine::run() {
   }
   // Nothing may go away while the kernel has it, and only this thread can wait for that.
   bus_->shut_down();
+  own_io_->cancel_all();
   uring_->drain();
   if (outcome_.end == End::kReboot || outcome_.end == End::kTripleFault) {
     outcome_.end = what_reset_means();
@@ -231,6 +238,23 @@ Outcome Machine::run() {
     if (outcome_.end != End::kTripleFault) outcome_.detail.clear();
   }
   return outcome_;
+}
+
+void Machine::shut_down(std::optional<std::chrono::milliseconds> deadline) {
+  uring_->post([this, deadline] { own_tasks_.spawn(press_power_button(deadline)); });
+}
+
+Task<> Machine::press_power_button(std::optional<std::chrono::milliseconds> deadline) {
+  if (!power_button_ || !power_button_->press()) {
+    log_.info("the guest has no driver for the power button");
+    stop();
+    co_return;
+  }
+  if (!deadline) co_return;
+  const auto wait = std::chrono::nanoseconds(*deadline);
+  const u64 nanoseconds = static_cast<u64>(std::max<i64>(wait.count(), 0));
+  co_await own_io_->sleep(nanoseconds);
+  stop();
 }
 
 void Machine::stop() {

@@ -2,12 +2,14 @@
 // Machine: the one place that knows all parts of a VM, puts them together and routes what its vCPUs do.
 //
 // create() opens and builds everything; run() makes the calling thread the I/O thread until the VM's end.
-// stop() and resize_console() may be called on any thread.
+// shut_down(), stop() and resize_console() may be called on any thread.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,7 @@
 #include "devices/console.h"
 #include "devices/console_end.h"
 #include "devices/disk_image.h"
+#include "devices/power_button.h"
 #include "vmm/base/guest_memory.h"
 #include "vmm/base/log.h"
 #include "vmm/base/result.h"
@@ -37,6 +40,7 @@ class Machine final : private ExitHandler {
   ~Machine();
 
   Outcome run();
+  void shut_down(std::optional<std::chrono::milliseconds> deadline);
   void stop();
   void resize_console(u16 columns, u16 rows);
 
@@ -50,6 +54,7 @@ class Machine final : private ExitHandler {
   Result<void> create_vm(const Config& config, GuestAddress entry);
   Result<void> attach_devices(const Config& config, std::vector<DiskImage> disks);
 
+  Task<> press_power_button(std::optional<std::chrono::milliseconds> deadline);
   void end(End how, std::string detail = {});
   End what_reset_means() const;
 
@@ -67,11 +72,14 @@ class Machine final : private ExitHandler {
   std::string cmdline_;
 
   std::unique_ptr<Uring> uring_;
+  std::unique_ptr<OpGroup> own_io_;  // for what is of no device
+  TaskScope own_tasks_;
   std::unique_ptr<kvm::Vm> vm_;
   std::unique_ptr<kvm::MsiRoutes> routes_;
   std::unique_ptr<ConsoleEnd> console_end_;
   std::unique_ptr<DeviceBus> bus_;
-  Console* console_ = nullptr;  // on the bus, if there is one
+  Console* console_ = nullptr;           // on the bus, if there is one
+  PowerButton* power_button_ = nullptr;  // likewise
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   std::atomic<bool> panicked_ = false;  // the guest said so by pvpanic

@@ -20,6 +20,9 @@ Vm::~Vm() = default;
 Outcome Vm::run() {
   return machine_->run();
 }
+void Vm::shut_down(std::optional<std::chrono::milliseconds> deadline) {
+  machine_->shut_down(deadline);
+}
 void Vm::stop() {
   machine_->stop();
 }

@@ -50,6 +50,7 @@ TEST_CASE("payload: without any device the guest runs and ends") {
   Payload payload("hello");
   payload.config.console = {};
   payload.config.rng = false;
+  payload.config.power_button = false;
   CHECK(payload.run().end == End::kPowerOff);
   CHECK(payload.output.empty());
 }
@@ -60,7 +61,8 @@ TEST_CASE("payload: PCI has the host bridge and one function for each device") {
   CHECK_THAT(payload.output, Contains("00:00.0 "));
   CHECK_THAT(payload.output, Contains("1af4:1043 "));  // console
   CHECK_THAT(payload.output, Contains("1af4:1044 "));  // entropy
-  CHECK(std::ranges::count(payload.output, '\n') == 3);
+  CHECK_THAT(payload.output, Contains("1af4:1052 "));  // power button
+  CHECK(std::ranges::count(payload.output, '\n') == 4);
 }
 
 TEST_CASE("payload: [case 158] [case 160] no legacy hardware answers, nor anything outside the windows") {

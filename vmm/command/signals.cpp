@@ -87,6 +87,7 @@ void* watch_thread(void* argument) {
   const Watch& watch = *static_cast<Watch*>(argument);
   tell_window_size(watch.vm);
   bool starting = true;
+  int signals = 0;  // that were to end the VM
   while (true) {
     const int signal = next_signal(watched, starting);
     if (signal < 0) continue;
@@ -95,9 +96,14 @@ void* watch_thread(void* argument) {
       tell_window_size(watch.vm);
       continue;
     }
+    if (++signals > 2) end_process(signal, watch);
     int none = 0;
-    if (!first_signal.compare_exchange_strong(none, signal)) end_process(signal, watch);
-    watch.vm.stop();  // no guest device asks for power-off yet
+    first_signal.compare_exchange_strong(none, signal);
+    const bool asks = signals == 1 && (signal == SIGTERM || signal == SIGINT);
+    if (asks)
+      watch.vm.shut_down();
+    else
+      watch.vm.stop();
   }
 }
 

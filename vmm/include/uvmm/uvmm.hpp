@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -92,6 +93,7 @@ struct Config {
   std::vector<DiskConfig> disks;  // in the guest's probe order
   std::vector<NetConfig> nets;    // likewise
   bool rng = true;
+  bool power_button = true;  // an input device with the one key that Vm::shut_down() presses
   ConsoleConfig console;
   bool earlycon = false;  // a transmit-only debug port on `log` before virtio-console is up
 };
@@ -128,8 +130,8 @@ struct Callbacks {
 class Machine;
 
 // One virtual machine. create() opens and checks everything, run() lends the calling thread to the VM's I/O
-// until its end. create, run and the destructor belong to one thread at a time; stop() and resize_console()
-// may be called from any thread while the Vm exists.
+// until its end. create, run and the destructor belong to one thread at a time; shut_down(), stop() and
+// resize_console() may be called from any thread while the Vm exists.
 class Vm {
  public:
   // Checks the whole configuration before anything is opened or created. Nothing is left behind on failure.
@@ -141,6 +143,11 @@ class Vm {
 
   // Runs the VM to its end. Once only.
   Outcome run();
+
+  // Presses the guest's power button, which asks it to power off, and ends the VM as stop() does when it has
+  // not by `deadline`, if there is one. A guest that has no driver for the button yet is ended at once. Does
+  // not wait.
+  void shut_down(std::optional<std::chrono::milliseconds> deadline = std::nullopt);
 
   // Ends the VM as soon as its vCPUs have left the guest; run() returns End::kStopped.
   void stop();
