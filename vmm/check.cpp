@@ -14,6 +14,7 @@
 
 #include <uvmm/uvmm.hpp>
 
+#include "boot/smbios.h"
 #include "vmm/base/result.h"
 #include "vmm/base/size_text.h"
 #include "vmm/base/types.h"
@@ -31,6 +32,7 @@ constexpr std::size_t kMostSocketPathBytes = sizeof(sockaddr_un::sun_path) - 1;
 constexpr std::size_t kMostCmdlineBytes = 2047;  // COMMAND_LINE_SIZE of x86, less the final NUL
 constexpr std::size_t kMostSerialBytes = 20;     // virtio 1.2, 5.2.6: VIRTIO_BLK_T_GET_ID
 constexpr std::size_t kMostInitrds = 256;
+constexpr std::size_t kMostCredentials = 255;  // SMBIOS type 11 counts its strings in a byte
 constexpr u16 kMostQueues = 64;
 constexpr u16 kLeastMtu = 68;          // virtio 1.2, 5.1.4.1
 constexpr int kLeastFd = 3;            // those below are the standard streams
@@ -296,6 +298,27 @@ Result<void> check_nets(const Config& config) {
   return {};
 }
 
+Result<void> check_identity(const Config& config) {
+  if (!config.uuid.empty() && !parse_uuid(config.uuid)) {
+    return with_hint(refuse("--uuid {}: is no UUID", shown(config.uuid)),
+                     "such as 01234567-89ab-cdef-0123-456789abcdef");
+  }
+  if (config.credentials.size() > kMostCredentials)
+    return refuse("--credential: more than {}", kMostCredentials);
+  for (const CredentialConfig& credential : config.credentials) {
+    const std::string& id = credential.id;
+    // What systemd takes for the name of a credential.
+    const bool is_name = !id.empty() && id.size() <= NAME_MAX && id != "." && id != ".." &&
+                         std::ranges::all_of(id, is_printable) && id.find_first_of("/=: ") == id.npos;
+    if (!is_name) return refuse("--credential {}: is no name of a credential", shown(id));
+    UVMM_CHECK(check_path("--credential " + id, credential.path));
+    for (const CredentialConfig* other = config.credentials.data(); other != &credential; ++other) {
+      if (other->id == id) return refuse("--credential {}: given twice", shown(id));
+    }
+  }
+  return {};
+}
+
 Result<void> check_console(const ConsoleConfig& console) {
   switch (console.kind) {
     case ConsoleConfig::Kind::kOff:
@@ -322,6 +345,7 @@ Result<void> check(const Config& config) {
   UVMM_CHECK(check_machine(config));
   UVMM_CHECK(check_disks(config));
   UVMM_CHECK(check_nets(config));
+  UVMM_CHECK(check_identity(config));
   return check_console(config.console);
 }
 

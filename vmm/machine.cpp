@@ -12,10 +12,12 @@
 #include "boot/acpi.h"
 #include "boot/boot_params.h"
 #include "boot/cmdline.h"
+#include "boot/credentials.h"
 #include "boot/image_magic.h"
 #include "boot/initrd.h"
 #include "boot/kernel.h"
 #include "boot/kernel_cache.h"
+#include "boot/smbios.h"
 #include "devices/block.h"
 #include "devices/disk_image.h"
 #include "devices/rng.h"
@@ -134,6 +136,9 @@ Result<GuestAddress> Machine::load(const Config& config, std::span<const Cmdline
       kernel.header.cmdline_size));
   UVMM_CHECK(write_boot_params({.header = kernel.header, .cmdline = cmdline_, .initrd = initrd}, memory_));
   UVMM_CHECK(write_acpi_tables(memory_, config.cpus));
+  const std::vector<std::string> credentials = UVMM_TRY(read_credentials(config.credentials));
+  UVMM_CHECK(write_smbios_tables(
+      memory_, {.uuid = parse_uuid(config.uuid).value_or(Uuid{}), .oem_strings = credentials}));
   if (!memory_.write(kResetFlag, kNoResetRequested))
     return fail(ErrorKind::kBadData, "the guest has too little memory");
   return kernel.entry;

@@ -145,12 +145,29 @@ TEST_CASE("check: queues") {
 TEST_CASE("check: as many disks as bus 0 has room for") {
   Config config = good();
   config.console.kind = ConsoleConfig::Kind::kStreams;
-  for (int i = 0; i < 29; ++i) config.disks.push_back({.path = std::to_string(i)});
+  for (int i = 0; i < 28; ++i) config.disks.push_back({.path = std::to_string(i)});
   CHECK(complaint(config).empty());
   config.disks.push_back({.path = "one more"});
-  CHECK(complaint(config) == "--disk: 30 disks, but there is room for 29");
+  CHECK(complaint(config) == "--disk: 29 disks, but there is room for 28");
   config.rng = false;
   CHECK(complaint(config).empty());
+}
+
+TEST_CASE("check: a UUID, and credentials with names of their own") {
+  Config config = good();
+  config.uuid = "01234567-89ab-cdef-0123-456789abcdef";
+  config.credentials = {{.id = "a", .path = "f"}, {.id = "b.c", .path = "f"}};
+  CHECK(complaint(config).empty());
+  config.credentials[1].id = "a";
+  CHECK(complaint(config) == "--credential a: given twice");
+  for (const char* const id : {"", ".", "..", "a/b", "a:b", "a=b", "a b", "\xc3\xa9"}) {
+    CAPTURE(id);
+    config.credentials[1].id = id;
+    CHECK_FALSE(complaint(config).empty());
+  }
+  config.credentials.clear();
+  config.uuid = "1";
+  CHECK(complaint(config) == "--uuid 1: is no UUID");
 }
 
 TEST_CASE("check: one root disk") {

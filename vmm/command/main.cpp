@@ -15,6 +15,7 @@
 
 #include <uvmm/uvmm.hpp>
 
+#include "vmm/command/credentials_directory.h"
 #include "vmm/command/doctor.h"
 #include "vmm/command/dry_run.h"
 #include "vmm/command/failure.h"
@@ -204,6 +205,7 @@ int run_command(std::span<const char* const> argv) {
     const int printed = print_or_refuse(messages, print_config(settings));
     if (printed != 0 || !settings.dry_run) return printed;
   }
+  add_own_credentials(settings.config.credentials);
   settings.config.console = console_config(settings.console, owns_input_terminal());
   if (settings.dry_run) {
     if (const Result<void> checked = prepare_dry_run(settings); !checked) {

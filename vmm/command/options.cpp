@@ -32,6 +32,7 @@ constexpr Place kConfig = one<Config, [](Settings& settings) -> auto& { return s
 constexpr Place kMemory =
     one<MemoryConfig, [](Settings& settings) -> auto& { return settings.config.memory; }>();
 constexpr Place kInitrds = list<&Config::initrds>();
+constexpr Place kCredentials = list<&Config::credentials>();
 constexpr Place kDisks = list<&Config::disks>();
 constexpr Place kNets = list<&Config::nets>();
 
@@ -107,6 +108,9 @@ constexpr Field kEarlycon[] = {of_config<Flag, &Config::earlycon>("earlycon", ""
 // Running
 
 constexpr Field kName[] = {of_config<Text, &Config::name>("name", "TEXT")};
+constexpr Field kUuid[] = {of_config<Text, &Config::uuid>("uuid", "UUID")};
+constexpr Field kCredential[] = {
+    field<Credential, CredentialConfig, std::identity{}>("credential", "ID@FILE", {})};
 constexpr Field kPidfile[] = {of_settings<Text, &Settings::pidfile>("pidfile", "PATH", "")};
 constexpr Field kLogFile[] = {of_settings<Text, &Settings::log_file>("log-file", "PATH", "")};
 constexpr Field kLogLevel[] = {of_settings<Level, &Settings::log_level>("log-level", "LEVEL")};
@@ -137,6 +141,8 @@ constexpr Option kOptions[] = {
     {.name = "console", .section = "Devices", .help = "the guest's hvc0; Ctrl-a x leaves, Ctrl-a a sends Ctrl-a", .fields = kConsole, .place = kSettings},
     {.name = "earlycon", .section = "Devices", .help = "messages from before the console, to the log", .fields = kEarlycon, .place = kConfig},
     {.name = "name", .section = "Running", .help = "the VM's name in messages", .fields = kName, .place = kConfig},
+    {.name = "uuid", .section = "Running", .help = "the guest's system UUID", .fields = kUuid, .place = kConfig},
+    {.name = "credential", .section = "Running", .help = "a credential for the guest's systemd", .fields = kCredential, .place = kCredentials},
     {.name = "pidfile", .section = "Running", .help = "where to write the process id", .fields = kPidfile, .place = kSettings},
     {.name = "log-file", .section = "Running", .help = "append messages to this file", .fields = kLogFile, .place = kSettings},
     {.name = "log-level", .section = "Running", .help = "error, warning, info or debug", .fields = kLogLevel, .place = kSettings},

@@ -276,4 +276,12 @@ Complaint Times::parse(std::string_view text, std::uint8_t& value) {
   return complaint;
 }
 
+Complaint Credential::parse(std::string_view text, CredentialConfig& value) {
+  const std::size_t at = text.find('@');
+  if (at == text.npos) return "is not ID@FILE";
+  value.id = text.substr(0, at);
+  value.path = text.substr(at + 1);
+  return {};
+}
+
 }  // namespace uvmm::command

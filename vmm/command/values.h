@@ -125,6 +125,13 @@ struct Mac {
   static std::string print(const std::optional<Address>& value);
 };
 
+// ID@FILE
+struct Credential {
+  static constexpr FileType kFileType = FileType::kString;
+  static Complaint parse(std::string_view text, CredentialConfig& value);
+  static std::string print(const CredentialConfig& value) { return toml_string(value.id + "@" + value.path); }
+};
+
 // Counts how often a switch was given.
 struct Times {
   static constexpr FileType kFileType = FileType::kBoolean;

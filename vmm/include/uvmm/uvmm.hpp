@@ -81,6 +81,13 @@ struct ConsoleConfig {
   std::string path;
 };
 
+// A secret or setting for the guest's service manager (systemd.system-credentials(7)); the guest finds it in
+// SMBIOS type 11. At most 64 KiB in all.
+struct CredentialConfig {
+  std::string id;    // what the guest calls it; a file name
+  std::string path;  // of the file with its value
+};
+
 struct Config {
   std::string name;                  // for messages; empty: "uvmm"
   std::string kernel;                // bzImage or vmlinux ELF, x86-64
@@ -95,6 +102,8 @@ struct Config {
   bool rng = true;
   bool power_button = true;  // an input device with the one key that Vm::shut_down() presses
   ConsoleConfig console;
+  std::string uuid;  // the guest's SMBIOS system UUID; empty: none
+  std::vector<CredentialConfig> credentials;
   bool earlycon = false;  // a transmit-only debug port on `log` before virtio-console is up
 };
 
