@@ -8,12 +8,17 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
+#include <thread>
 
 namespace uvmm {
 namespace {
 
 constexpr u32 kSmallestBlock = 512;
 constexpr u32 kLargestBlock = 4096;  // larger file system blocks say nothing about the disk beneath
+
+constexpr int kLockAttempts = 16;
+constexpr std::chrono::milliseconds kLockPause(20);
 
 u32 sane_block_size(u64 bytes) {
   if (!std::has_single_bit(bytes)) return kSmallestBlock;
@@ -62,13 +67,21 @@ Result<Fd> open_file(const DiskConfig& config, bool read_only) {
 }
 
 // An open-file-description lock: it belongs to this descriptor, not to the process, so that two VMs of one
-// process exclude each other as well.
+// process exclude each other as well. The kernel takes a process's ring apart after it has ended, and until
+// then its files are locked: whoever starts a VM again where one was killed must not be sent away, hence the
+// patience.
 Result<void> take_lock(int fd, const std::string& path, bool read_only) {
   struct flock lock{};
   lock.l_type = read_only ? F_RDLCK : F_WRLCK;
   lock.l_whence = SEEK_SET;  // with l_len 0: all of it, as far as it may ever grow
-  if (::fcntl(fd, F_OFD_SETLK, &lock) == 0) return {};
-  if (errno == EAGAIN || errno == EACCES) {
+  bool busy = false;
+  for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
+    if (busy) std::this_thread::sleep_for(kLockPause);
+    if (::fcntl(fd, F_OFD_SETLK, &lock) == 0) return {};
+    busy = errno == EAGAIN || errno == EACCES;
+    if (!busy) break;
+  }
+  if (busy) {
     return with_hint(fail(ErrorKind::kBusy, "cannot lock disk {}: another VM uses it", path),
                      read_only ? "a writable disk has one user at a time: end the VM that writes to it"
                                : "share it between VMs by giving `ro` to all of them");

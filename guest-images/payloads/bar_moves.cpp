@@ -15,7 +15,10 @@ volatile bool stop = false, stopped = false;
 volatile u64 rings = 0;
 
 void ring_without_end() {
-  for (; !stop; rings = rings + 1) queue.ring();
+  while (!stop) {
+    queue.ring();
+    rings = rings + 1;
+  }
   stopped = true;
 }
 

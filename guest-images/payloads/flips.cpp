@@ -57,7 +57,8 @@ void flip_descriptors() {
   constexpr u16 kFlags[] = {0, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE, VRING_DESC_F_INDIRECT, 0xffff};
   constexpr u16 kNexts[] = {0, 1, 3, 64, 0xffff};
   while (!target) asm volatile("pause");
-  for (; !stop; flips = flips + 2) {
+  while (!stop) {
+    flips = flips + 2;
     volatile vring_desc& data = *target;
     const vring_desc good = data_of(memory.first, kBytes, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE);
     switch (random() % 8) {
@@ -93,7 +94,8 @@ void flip_header() {
       VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_WRITE_ZEROES, ~u32{0}};
   constexpr u64 kSectors[] = {0, 8, 0, 8, 25, 32, u64{1} << 55, ~u64{0}};
   volatile virtio_blk_outhdr& header = request.header;
-  for (; !stop; flips = flips + 1) {
+  while (!stop) {
+    flips = flips + 1;
     if (random() % 2)
       header.type = kTypes[random() % 8];
     else

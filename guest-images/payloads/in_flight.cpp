@@ -51,7 +51,7 @@ void set_up(bool writes) {
   for (u16 i = 0; i < kRequests; ++i) {
     Request& request = requests[i];
     const u16 direction = writes ? 0 : VRING_DESC_F_WRITE;
-    request.header = {.type = writes ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+    request.header = {.type = u32(writes ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN),
                       .ioprio = 0,
                       .sector = u64{i} * (kBytes / kSector)};
     request.table[0] = {reinterpret_cast<u64>(&request.header), sizeof request.header, VRING_DESC_F_NEXT, 1};

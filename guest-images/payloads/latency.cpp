@@ -45,7 +45,10 @@ void ask() {
     stormed.offer(i);
   }
   begun = true;
-  for (vring_used_elem entry; stormed.take(entry); storms = storms + 1) stormed.offer(u16(entry.id));
+  for (vring_used_elem entry; stormed.take(entry);) {
+    stormed.offer(u16(entry.id));
+    storms = storms + 1;
+  }
   stormed.ring();
 }
 

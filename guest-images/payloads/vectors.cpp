@@ -24,7 +24,8 @@ void write_entry(u32 field, u32 value) {
 
 void storm() {
   u64 random = 0x9e37'79b9'7f4a'7c15;
-  for (const u64 writes = parameter("writes", 1000); done < writes; done = done + 1) {
+  for (const u64 writes = parameter("writes", 1000); done < writes;) {
+    done = done + 1;
     random = random * 6364136223846793005 + 1442695040888963407;
     const u32 value = u32(random >> 32);
     switch (random >> 61) {

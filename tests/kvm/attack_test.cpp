@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Payload guests whose second vCPU is the attacker, or the host at its side: what takes real concurrency.
-// With UVMM_TEST_FULL in the environment they last as long as the cases say.
+// With UVMM_TEST_FULL in the environment they last longer, a minute or so each.
 #include <malloc.h>
 
 #include <algorithm>
@@ -9,8 +9,10 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "tests/kvm/payload_guest.h"
 
@@ -72,15 +74,33 @@ void stays_as_it_is(const Payload& payload) {
   CHECK(at_the_end.heap_bytes < at_a_fifth.heap_bytes + 64 * 1024);
 }
 
-// A storm that takes the I/O thread's time from a disk shows in each request, also in the fastest tenth, and
-// in every round: hence the round that the rest of the machine disturbed least. The slowest of a hundred are
-// the host scheduler's where others use its processors, too, so that they count only when there is all the
-// time in the world.
-void check_latency(const std::string& output) {
+// How much of the time in which this thread could have run others had its processor, from construction on.
+class Contention {
+ public:
+  double share() const {
+    const auto [ran, waited] = now();
+    return double(waited - waited_) / double(ran - ran_ + waited - waited_ + 1);
+  }
+
+ private:
+  static std::pair<std::uint64_t, std::uint64_t> now() {
+    std::uint64_t ran = 0, waited = 0;
+    std::ifstream("/proc/thread-self/schedstat") >> ran >> waited;
+    return {ran, waited};
+  }
+  std::uint64_t ran_ = now().first, waited_ = now().second;
+};
+
+// Runs "latency". A storm that takes the I/O thread's time from a disk shows in every round: hence the one
+// that the rest of the machine disturbed least. A thread that storms keep busy waits for a processor like any
+// other where there are not enough of them, and then no time tells anything of the device.
+void check_latency(Payload& payload) {
+  const Contention contention;
+  CHECK(payload.run().end == End::kPowerOff);
   struct {
     unsigned long fast = ~0ul, slow = ~0ul;
   } quiet, storm;
-  std::istringstream lines(output);
+  std::istringstream lines(payload.output);
   for (std::string line; std::getline(lines, line);) {
     std::array<unsigned long, 4> ticks{};
     if (std::sscanf(line.c_str(), "quiet %lu %lu storm %lu %lu", &ticks[0], &ticks[1], &ticks[2],
@@ -89,10 +109,14 @@ void check_latency(const std::string& output) {
     quiet = {std::min(quiet.fast, ticks[0]), std::min(quiet.slow, ticks[1])};
     storm = {std::min(storm.fast, ticks[2]), std::min(storm.slow, ticks[3])};
   }
-  INFO(output);
-  REQUIRE(storm.fast != ~0ul);
+  REQUIRE(storm.slow != ~0ul);
+  INFO(payload.output << "share of others: " << contention.share());
+  if (contention.share() > 0.05) {
+    WARN("no latency was compared: others have " << contention.share() << " of the processor");
+    return;
+  }
   CHECK(storm.fast < 2 * quiet.fast);
-  if (by_effort(0, 1)) CHECK(storm.slow < 2 * quiet.slow);
+  CHECK(storm.slow < 2 * quiet.slow);
 }
 
 }  // namespace
@@ -129,7 +153,7 @@ TEST_CASE("attack: [case 30] nothing changes in the guest once a reset under 256
   const TemporaryFile disk(std::uintmax_t{16} << 20);
   Payload payload("in_flight");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("rounds", by_effort(10, 1'000));
+  payload.config.cmdline = parameter("rounds", by_effort(10, 300));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains("requests at"));
   CHECK(disk.content().find('\xbb') == std::string::npos);  // what was in the buffers after the reset
@@ -139,7 +163,7 @@ TEST_CASE("attack: [case 20] a request that is offered twice while it is in flig
   const TemporaryFile disk(std::uintmax_t{16} << 20);
   Payload payload("in_flight");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " twice=1" + parameter("rounds", by_effort(10, 1'000));
+  payload.config.cmdline = " twice=1" + parameter("rounds", by_effort(10, 300));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains("requests at"));
   CHECK(disk.content().find('\xbb') == std::string::npos);
@@ -159,7 +183,7 @@ TEST_CASE("attack: [case 41] a storm of masks, unmasks and routes costs no descr
   Payload payload("vectors");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("writes", by_effort(5'000, 1'000'000));
+  payload.config.cmdline = parameter("writes", by_effort(3'000, 50'000));
   stays_as_it_is(payload);
 }
 
@@ -168,7 +192,7 @@ TEST_CASE("attack: [case 44] a BAR that is moved under doorbells stays where it 
   Payload payload("bar_moves");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("moves", by_effort(1'000, 100'000));
+  payload.config.cmdline = parameter("moves", by_effort(1'000, 20'000));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains("moves: "));
 }
@@ -178,23 +202,21 @@ TEST_CASE("attack: [case 29] doorbells without buffers take no time from another
   Payload payload("latency");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}, {.path = stormed.path()}};
-  payload.config.cmdline = parameter("rounds", by_effort(3, 200)) + parameter("requests", 100);
-  CHECK(payload.run().end == End::kPowerOff);
-  check_latency(payload.output);
+  payload.config.cmdline = parameter("rounds", by_effort(5, 200)) + parameter("requests", 100);
+  check_latency(payload);
 }
 
 TEST_CASE("attack: [case 142] a queue full of requests for entropy takes no time from another device") {
   const TemporaryFile disk(numbered_sectors());
   Payload payload("latency");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " rng=1" + parameter("rounds", by_effort(3, 200)) + parameter("requests", 100);
-  CHECK(payload.run().end == End::kPowerOff);
-  check_latency(payload.output);
+  payload.config.cmdline = " rng=1" + parameter("rounds", by_effort(5, 200)) + parameter("requests", 100);
+  check_latency(payload);
 }
 
 TEST_CASE("attack: [case 52] a size that is read while it changes is never half of one and half of another") {
   Payload payload("generation");
-  payload.config.cmdline = parameter("reads", by_effort(10'000, 1'000'000));
+  payload.config.cmdline = parameter("reads", by_effort(5'000, 200'000));
   Vm vm = payload.create();
   std::atomic<bool> ended = false;
   std::thread host([&] {

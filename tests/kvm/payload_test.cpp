@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Payload guests (guest-images/payloads) in whole VMs, through the public API only.
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -7,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "tests/fakes/skip.h"
 #include "tests/kvm/payload_guest.h"
 
 namespace uvmm {
@@ -14,6 +20,34 @@ namespace {
 
 using Catch::Contains;
 using namespace std::chrono_literals;
+
+// A file as a block device, while this object lives.
+class LoopDevice {
+ public:
+  explicit LoopDevice(const std::string& path) {
+    const int control = ::open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    const int number = control < 0 ? -1 : ::ioctl(control, LOOP_CTL_GET_FREE);
+    ::close(control);
+    path_ += std::to_string(number);
+    const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    loop_config config{};
+    config.fd = static_cast<std::uint32_t>(file);
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR;  // gone with its last user, however that ends
+    fd_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
+    const bool made = fd_ >= 0 && ::ioctl(fd_, LOOP_CONFIGURE, &config) == 0;
+    ::close(file);
+    if (!made) skip("no loop devices here");
+  }
+  LoopDevice(const LoopDevice&) = delete;
+  LoopDevice& operator=(const LoopDevice&) = delete;
+  ~LoopDevice() { ::close(fd_); }
+
+  const std::string& path() const { return path_; }
+
+ private:
+  int fd_ = -1;
+  std::string path_ = "/dev/loop";
+};
 
 }  // namespace
 
@@ -107,6 +141,24 @@ TEST_CASE("payload: disks keep their order and serials, and what is written is i
   // The second 64-bit word of the pattern: its offset times an odd number.
   CHECK(first.content().substr(8, 8) == std::string("\xa8\xe0\x53\xfa\xcb\xcd\xbb\xf1", 8));
   CHECK(third.content() == std::string(4096, '\0'));
+}
+
+TEST_CASE(
+    "payload: [case 66] a block device that loses its end fails those requests, and the guest goes on") {
+  const TemporaryFile file(std::uintmax_t{1} << 20);
+  const LoopDevice loop(file.path());
+  Payload payload("cut");
+  payload.config.disks = {
+      {.path = loop.path(), .direct = true}};  // the host's cache has what was read before
+  Vm vm = payload.create();
+  std::string output;
+  std::thread host([&] {
+    payload.console.read_until(output, "whole\n");
+    std::filesystem::resize_file(file.path(), 4096);
+  });
+  CHECK(vm.run().end == End::kPowerOff);
+  host.join();
+  CHECK(output + payload.console.text() == "whole\ncut\n");
 }
 
 TEST_CASE("payload: a guest runs in each kind of memory") {

@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <thread>
 
 namespace uvmm {
 namespace {
@@ -134,6 +137,19 @@ TEST_CASE("disk image: the lock goes with the disk") {
   const DiskConfig config{.path = directory.file("a.img", 512)};
   CHECK(DiskImage::open(config, false));
   CHECK(DiskImage::open(config, false));
+}
+
+TEST_CASE("disk image: a lock that is about to go is waited for, as after a VM that was killed") {
+  const Directory directory;
+  const DiskConfig config{.path = directory.file("a.img", 512)};
+  std::optional<Result<DiskImage>> first = DiskImage::open(config, false);
+  REQUIRE(*first);
+  std::thread kernel([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    first.reset();
+  });
+  CHECK(DiskImage::open(config, false));
+  kernel.join();
 }
 
 TEST_CASE("disk image: without lock a disk may have several writers") {
