@@ -237,6 +237,7 @@ Outcome Machine::run() {
   bus_->shut_down();
   own_io_->cancel_all();
   uring_->drain();
+  log_.debug("I/O thread: {} system calls", uring_->enters());
   if (outcome_.end == End::kReboot || outcome_.end == End::kTripleFault) {
     outcome_.end = what_reset_means();
     // The registers of a triple fault that was the guest's way to reset the machine tell nothing.

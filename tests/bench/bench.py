@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 
+import block
+
 BUILD = os.environ["BENCH_BUILD"]
 UVMM = os.environ["UVMM"]
 PAYLOADS = BUILD + "/payloads/"
@@ -57,8 +59,13 @@ class Bench:
         with open(self.disk, "wb") as disk:
             disk.truncate(16 << 20)
 
+    program = UVMM
+
+    def payload(self, name):
+        return PAYLOADS + name + ".elf"
+
     def uvmm(self, payload, *more):
-        return [UVMM, "--kernel", PAYLOADS + payload + ".elf", "--memory", str(RAM), "--disk", self.disk, *more]
+        return [UVMM, "--kernel", self.payload(payload), "--memory", str(RAM), "--disk", self.disk, *more]
 
     def measure(self, how, *commands, runs=None, where=()):
         """The samples of each command: [[values of a line of measure, ...], ...]."""
@@ -129,6 +136,9 @@ class Bench:
         # Neither gets old: from the first byte of what each says.
         ours, floor = self.measure(["--from", ""], self.uvmm("hello"), FLOOR)
         self.results.add("poweroff: of a new VM", median(ours) / 1000, "ms", median(floor) / 1000, "floor")
+
+    def block(self):
+        block.run(self)
 
     def boot(self):
         for name, kernel, initrd, target in guests():
@@ -260,7 +270,7 @@ def boot_commands(kernel, initrd):
 
 def main():
     benchmarks = {name: getattr(Bench, name.replace("-", "_"))
-                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "boot", "exits")}
+                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "block", "boot", "exits")}
     parser = argparse.ArgumentParser()
     parser.add_argument("--json")
     parser.add_argument("--runs", type=int)
