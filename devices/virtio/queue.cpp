@@ -16,34 +16,43 @@ Queue::Queue(Io& io, const GuestMemory& memory, const Virtqueue::Layout& layout,
   };
   end_of_turn_.queue = this;
   end_of_turn_.run = [](TurnEnd& hook) { static_cast<EndOfTurn&>(hook).queue->turn_ended(); };
+  look_.queue = this;
+  look_.look = [](BeforeSleep& hook, bool last) { return static_cast<Look&>(hook).queue->look(last); };
 }
 
 Queue::~Queue() {
   assert(!waiter_ && !yielding_);
   io_.forget(end_of_turn_);
+  io_.forget(look_);
 }
 
 // Whether next() has its answer: a chain in next_, or nothing because no more will come.
 bool Queue::find_next() {
-  for (;;) {
-    if (stopped_ || ring_.broken()) return true;
-    if (taken_in_turn_ >= size()) return false;
-    if (std::optional<DescriptorChain> chain = pop()) {
-      next_.emplace(std::move(*chain));
-      return true;
-    }
-    // Looks again only if a request has come meanwhile, which the next pop() takes, or the ring broke.
-    if (!ring_.broken() && ring_.enable_notifications()) return false;
-    report_if_broken();
-  }
+  if (stopped_ || ring_.broken()) return true;
+  if (taken_in_turn_ >= size()) return false;
+  std::optional<DescriptorChain> chain = pop();
+  if (!chain) return ring_.broken();
+  next_.emplace(std::move(*chain));
+  return true;
 }
 
 void Queue::suspend(std::coroutine_handle<> waiting) {
   assert(!waiter_);
   waiter_ = waiting;
-  if (taken_in_turn_ < size() || yielding_) return;
+  if (yielding_) return;
+  if (taken_in_turn_ < size()) return io_.before_sleep(look_);
   yielding_ = true;
   io_.submit(yield_op_);
+}
+
+bool Queue::look(bool last) {
+  if (last) look_.eager = false;
+  if (!waiter_ || yielding_ || ring_.broken()) return false;
+  const bool nothing = last ? ring_.enable_notifications() : !ring_.has_news();
+  if (nothing) return false;
+  report_if_broken();
+  resume_waiter();
+  return true;
 }
 
 void Queue::resume_waiter() {
@@ -95,6 +104,7 @@ void Queue::report_if_broken() {
 
 void Queue::turn_ended() {
   taken_in_turn_ = 0;
+  look_.eager |= ring_.unpublished();
   if (ring_.publish()) interrupt_.raise();
 }
 

@@ -47,6 +47,7 @@ class Queue final : private Virtqueue::ReturnListener {
   // The next request, when there is one; nothing once the queue has been stopped or is broken. One waiter at
   // a time.
   //   std::optional<DescriptorChain> chain = co_await queue.next();
+  // The driver is asked for a notification only before the thread sleeps.
   // A driver that keeps the ring full does not starve others: after a ring's worth of requests the waiter is
   // put off to the next turn.
   NextAwaiter next() { return NextAwaiter{*this}; }
@@ -77,6 +78,9 @@ class Queue final : private Virtqueue::ReturnListener {
   struct EndOfTurn : TurnEnd {
     Queue* queue = nullptr;
   };
+  struct Look : BeforeSleep {
+    Queue* queue = nullptr;
+  };
 
   bool find_next();
   void suspend(std::coroutine_handle<> waiting);
@@ -85,6 +89,7 @@ class Queue final : private Virtqueue::ReturnListener {
   std::optional<DescriptorChain> pop();
   void chain_returned() override { io_.at_turn_end(end_of_turn_); }
   void turn_ended();
+  bool look(bool last);
   void report_if_broken();
 
   Io& io_;
@@ -99,6 +104,7 @@ class Queue final : private Virtqueue::ReturnListener {
   bool reported_ = false;
   YieldOp yield_op_;
   EndOfTurn end_of_turn_;
+  Look look_;
 };
 
 }  // namespace uvmm

@@ -82,6 +82,9 @@ class Virtqueue {
   // The next request; nothing when the ring is empty or broken.
   std::optional<DescriptorChain> pop();
 
+  // Whether pop() has something to say: a request, or that the ring is broken, which it was not before.
+  bool has_news() { return !broken_ && (find_available() || broken_); }
+
   // Makes the used entries since the last call visible with one store (2.7.8.2), and says whether the driver
   // wants an interrupt for them (2.7.7).
   bool publish();

@@ -47,6 +47,11 @@ void FakeIo::complete(u32 i, i32 result) {
   op->complete(result);
 }
 
+void FakeIo::end_turn() {
+  do turn_ends_.run();
+  while (before_sleep_.look_last());
+}
+
 void FakeIo::finish(u32 i, i32 result) {
   complete(i, result);
   end_turn();

@@ -16,6 +16,8 @@ class FakeIo final : public Io {
   void cancel(Op& op) override;
   void at_turn_end(TurnEnd& hook) override { turn_ends_.add(hook); }
   void forget(TurnEnd& hook) override { turn_ends_.remove(hook); }
+  void before_sleep(BeforeSleep& hook) override { before_sleep_.add(hook); }
+  void forget(BeforeSleep& hook) override { before_sleep_.remove(hook); }
 
   // What is in flight, oldest first.
   u32 size() const { return static_cast<u32>(in_flight_.size()); }
@@ -34,7 +36,11 @@ class FakeIo final : public Io {
   void fire(u32 i, i32 result);
   // Those that have been asked to end do, with -ECANCELED and in one turn.
   void finish_cancelled();
-  void end_turn() { turn_ends_.run(); }
+  // Ends the turn, and sleeps.
+  void end_turn();
+  // What is done for a while instead of sleeping: whether it is, and once of it.
+  bool is_eager() const { return before_sleep_.eager(); }
+  bool look() { return before_sleep_.look(); }
 
   // What the i-th, a write, writev or send, would write.
   std::vector<u8> bytes_of(u32 i) const;
@@ -49,6 +55,7 @@ class FakeIo final : public Io {
 
   std::vector<Op*> in_flight_;
   TurnEndList turn_ends_;
+  BeforeSleepList before_sleep_;
 };
 
 }  // namespace uvmm

@@ -27,6 +27,8 @@ struct RecordingIo : Io {
   void cancel(Op& op) override { cancelled.push_back(&op); }
   void at_turn_end(TurnEnd&) override {}
   void forget(TurnEnd&) override {}
+  void before_sleep(BeforeSleep&) override {}
+  void forget(BeforeSleep&) override {}
 };
 
 void ignore(Op&, i32, bool) {}
@@ -43,6 +45,38 @@ TEST_CASE("turn end: hooks run once each, in the order they were added") {
   list.run();
   CHECK(record == std::vector<int>{1, 2});
   CHECK(list.empty());
+}
+
+TEST_CASE("before sleep: each hook looks, and with the last look is off the list") {
+  struct Look : BeforeSleep {
+    int looks = 0, last_looks = 0;
+    bool finds = false;
+    Look() {
+      look = [](BeforeSleep& hook, bool last) {
+        Look& self = static_cast<Look&>(hook);
+        ++(last ? self.last_looks : self.looks);
+        return self.finds;
+      };
+    }
+  };
+  Look first, second;
+  BeforeSleepList list;
+  list.add(first);
+  list.add(second);
+  list.add(first);
+  CHECK_FALSE(list.eager());
+  second.eager = true;
+  CHECK(list.eager());
+  CHECK_FALSE(list.look());
+  first.finds = true;
+  CHECK(list.look());
+  CHECK(list.look_last());
+  CHECK(first.looks == 2);
+  CHECK(second.looks == 2);
+  CHECK(first.last_looks == 1);
+  CHECK(second.last_looks == 1);
+  CHECK(list.empty());
+  CHECK_FALSE(list.look_last());
 }
 
 TEST_CASE("turn end: a forgotten hook does not run, wherever it stood") {

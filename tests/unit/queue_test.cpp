@@ -76,7 +76,40 @@ TEST_CASE("queue: an idle queue asks for a notification at the next request") {
   Fixture f;
   f.offer();
   f.scope.spawn(f.server.run());
+  CHECK(f.driver.avail_event() == 0);
+  f.io.end_turn();
   CHECK(f.driver.avail_event() == 1);
+}
+
+TEST_CASE("queue: a request that came without a notification is found before the thread sleeps") {
+  Fixture f;
+  f.scope.spawn(f.server.run());
+  f.offer();
+  f.io.end_turn();
+  CHECK(f.server.served == 1);
+  CHECK(f.driver.used_index() == 1);
+  CHECK(f.driver.avail_event() == 1);
+}
+
+TEST_CASE("queue: a driver that has just been answered is worth to look for its next request") {
+  Fixture f;
+  f.server.keep = true;
+  f.offer();
+  f.scope.spawn(f.server.run());
+  CHECK_FALSE(f.io.is_eager());
+  f.server.kept.clear();
+  f.device.queue.notify();
+  f.io.end_turn();
+  CHECK_FALSE(f.io.is_eager());  // it has looked for the last time
+
+  f.offer();
+  f.device.queue.notify();
+  f.server.kept.clear();
+  CHECK_FALSE(f.io.look());
+  f.offer();
+  CHECK(f.io.look());
+  CHECK(f.server.served == 3);
+  CHECK_FALSE(f.io.look());
 }
 
 TEST_CASE("queue: without the event index, notifications are off while requests are served") {
@@ -86,6 +119,7 @@ TEST_CASE("queue: without the event index, notifications are off while requests 
   REQUIRE(chain);
   CHECK(f.driver.used_flags() == VRING_USED_F_NO_NOTIFY);
   f.scope.spawn(f.server.run());
+  f.io.end_turn();
   CHECK(f.driver.used_flags() == 0);
 }
 
@@ -219,9 +253,9 @@ TEST_CASE("queue: [case 1] a ring that breaks while notifications are asked for 
   TaskScope scope;
   scope.spawn(server.run());
   CHECK(server.served == 1);
+  io.end_turn();
   CHECK(server.ended);
   CHECK(listener.broke == 1);
-  io.end_turn();
 }
 
 TEST_CASE("queue: a device can break it; what it served before is not published any more") {

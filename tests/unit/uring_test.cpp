@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -68,7 +69,113 @@ Task<> punch(Uring& uring, int fd, i32& result, i32& synced) {
   uring.stop();
 }
 
+// Work that comes from elsewhere, to be found by looking.
+struct Ring : BeforeSleep {
+  explicit Ring(Uring& u) : uring(u) {
+    look = [](BeforeSleep& hook, bool last) { return static_cast<Ring&>(hook).find(last); };
+  }
+  bool find(bool last) {
+    ++(last ? last_looks : looks);
+    if (last) eager = false;
+    if (!filled.exchange(false)) return false;
+    ++found;
+    eager = true;
+    if (on_find) on_find();
+    uring.before_sleep(*this);
+    return true;
+  }
+
+  Uring& uring;
+  std::atomic<bool> filled = false;
+  std::function<void()> on_find;
+  int looks = 0, last_looks = 0, found = 0;
+};
+
 }  // namespace
+
+TEST_CASE("uring: what is found before it sleeps is not slept over") {
+  const auto uring = make_uring();
+  Ring ring(*uring);
+  ring.filled = true;
+  ring.on_find = [&] { uring->stop(); };
+  uring->before_sleep(ring);
+  uring->run();
+  CHECK(ring.found == 1);
+  uring->forget(ring);
+  uring->drain();
+}
+
+TEST_CASE("uring: an answer that comes at once costs no system call, and no look when none is expected") {
+  const auto uring = make_uring();
+  Ring ring(*uring);
+  ring.eager = true;
+  ring.filled = true;
+  ring.on_find = [&] {
+    ring.filled = ring.found < 1000;
+    if (ring.found == 1000) uring->stop();
+  };
+  uring->before_sleep(ring);
+  uring->run();
+  CHECK(ring.found == 1000);
+  CHECK(ring.last_looks == 0);
+  CHECK(uring->enters() < 10);
+
+  ring.eager = false;
+  ring.looks = 0;
+  std::thread other([&] { uring->call([&] { ring.last_looks += 100; }); });
+  uring->turn_until([&] { return ring.last_looks >= 100; });
+  other.join();
+  CHECK(ring.looks == 0);
+  uring->forget(ring);
+  uring->drain();
+}
+
+TEST_CASE("uring: a completion ends a look") {
+  const auto uring = make_uring();
+  Ring ring(*uring);
+  uring->stop();
+  uring->run();
+  bool called = false;
+  std::thread other([&] { uring->call([&] { called = true; }); });
+  // It expects something for as long as it runs, so that it never sleeps unless a look has found nothing.
+  uring->turn_until([&] {
+    ring.eager = true;
+    uring->before_sleep(ring);
+    return called;
+  });
+  other.join();
+  uring->forget(ring);
+  uring->drain();
+}
+
+TEST_CASE("uring: looks that find nothing become rare") {
+  const auto uring = make_uring();
+  Ring ring(*uring);
+  uring->stop();
+  uring->run();
+  constexpr int kTurns = 300;
+  int turns = 0, looked = 0;
+  std::thread other([&] {
+    for (int i = 0; i < kTurns; ++i) {
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+      uring->call([&] {
+        ++turns;
+        ring.eager = true;
+        uring->before_sleep(ring);
+      });
+    }
+  });
+  uring->turn_until([&] {
+    looked += ring.looks > 0;
+    ring.looks = 0;
+    return turns == kTurns;
+  });
+  other.join();
+  CHECK(looked > 0);
+  CHECK(looked < kTurns / 2);  // without other load about ten
+  uring->forget(ring);
+  uring->drain();
+}
 
 TEST_CASE("uring: reads and writes at offsets") {
   const auto uring = make_uring();

@@ -2,6 +2,7 @@
 #include "vmm/base/io.h"
 
 #include <cassert>
+#include <utility>
 
 namespace uvmm {
 
@@ -10,7 +11,8 @@ void Op::complete(i32 result, bool more) {
   on_complete(*this, result, more);
 }
 
-void TurnEndList::add(TurnEnd& hook) {
+template <typename Hook>
+void HookList<Hook>::add(Hook& hook) {
   if (hook.queued) return;
   hook.queued = true;
   hook.next = nullptr;
@@ -18,14 +20,18 @@ void TurnEndList::add(TurnEnd& hook) {
   last_ = &hook.next;
 }
 
-void TurnEndList::remove(TurnEnd& hook) {
+template <typename Hook>
+void HookList<Hook>::remove(Hook& hook) {
   if (!hook.queued) return;
   hook.queued = false;
-  TurnEnd** link = &first_;
+  Hook** link = &first_;
   while (*link != &hook) link = &(*link)->next;
   *link = hook.next;
   if (last_ == &hook.next) last_ = link;
 }
+
+template class HookList<TurnEnd>;
+template class HookList<BeforeSleep>;
 
 void TurnEndList::run() {
   while (first_) {
@@ -33,6 +39,32 @@ void TurnEndList::run() {
     remove(hook);
     hook.run(hook);
   }
+}
+
+bool BeforeSleepList::eager() const {
+  for (const BeforeSleep* hook = first_; hook; hook = hook->next)
+    if (hook->eager) return true;
+  return false;
+}
+
+bool BeforeSleepList::look() {
+  bool found = false;
+  for (BeforeSleep* hook = first_; hook; hook = hook->next) found |= hook->look(*hook, false);
+  return found;
+}
+
+bool BeforeSleepList::look_last() {
+  bool found = false;
+  // One round: who finds something is listed anew, and there is no sleep.
+  BeforeSleep* hook = std::exchange(first_, nullptr);
+  last_ = &first_;
+  while (hook) {
+    BeforeSleep* const next = hook->next;
+    hook->queued = false;
+    found |= hook->look(*hook, true);
+    hook = next;
+  }
+  return found;
 }
 
 OpAwaiter::OpAwaiter(Io& door, Kind operation, const Fields& fields) : io(door) {

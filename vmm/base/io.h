@@ -71,18 +71,46 @@ struct TurnEnd {
   bool queued = false;
 };
 
-// The list of them, for implementations of Io.
-class TurnEndList {
+// What has to be done before the I/O thread sleeps, by a side that takes work from a memory that another
+// thread fills: to look whether there is more, and to ask for a call when there is. Embedded in its owner;
+// never owned by the list.
+struct BeforeSleep {
+  // Whether there was something to do, which it has then done. Called until it is the `last` time, with which
+  // it asks to be called and looks once more.
+  bool (*look)(BeforeSleep&, bool last) = nullptr;
+  BeforeSleep* next = nullptr;
+  bool queued = false;
+  // The other side has been given something that it may answer at once, so that it is worth to look for a
+  // little while.
+  bool eager = false;
+};
+
+// A list of hooks, for implementations of Io.
+template <typename Hook>
+class HookList {
  public:
-  void add(TurnEnd& hook);
-  void remove(TurnEnd& hook);
-  // Runs all, in order, those that they add included.
-  void run();
+  void add(Hook& hook);
+  void remove(Hook& hook);
   bool empty() const { return first_ == nullptr; }
 
- private:
-  TurnEnd* first_ = nullptr;
-  TurnEnd** last_ = &first_;
+ protected:
+  Hook* first_ = nullptr;
+  Hook** last_ = &first_;
+};
+
+class TurnEndList : public HookList<TurnEnd> {
+ public:
+  // Runs all, in order, those that they add included.
+  void run();
+};
+
+class BeforeSleepList : public HookList<BeforeSleep> {
+ public:
+  bool eager() const;
+  // Each looks once; whether one found something.
+  bool look();
+  // Each looks for the last time, and is off the list; whether one found something.
+  bool look_last();
 };
 
 struct OpAwaiter;
@@ -99,6 +127,9 @@ class Io {
   // Runs `hook` at the end of this turn; nothing if it is listed already.
   virtual void at_turn_end(TurnEnd& hook) = 0;
   virtual void forget(TurnEnd& hook) = 0;
+  // Has `hook` look before the thread sleeps; nothing if it is listed already.
+  virtual void before_sleep(BeforeSleep& hook) = 0;
+  virtual void forget(BeforeSleep& hook) = 0;
 
   // Each of these is awaited at once: `const i32 done = co_await io.readv(fd, buffers, offset);`
   OpAwaiter readv(int fd, std::span<const iovec> buffers, u64 offset);
@@ -156,6 +187,8 @@ class OpGroup final : public Io {
   void cancel(Op& op) override { inner_.cancel(op); }
   void at_turn_end(TurnEnd& hook) override { inner_.at_turn_end(hook); }
   void forget(TurnEnd& hook) override { inner_.forget(hook); }
+  void before_sleep(BeforeSleep& hook) override { inner_.before_sleep(hook); }
+  void forget(BeforeSleep& hook) override { inner_.forget(hook); }
 
   // Asks all that is in flight to end, and whatever else is submitted until reopen().
   void cancel_all();

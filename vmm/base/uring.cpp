@@ -16,6 +16,17 @@ static_assert(sizeof(__kernel_timespec) == sizeof(Op::timespec));
 
 constexpr u64 kNanosecondsPerSecond = 1'000'000'000;
 
+// How long to look for an answer rather than to sleep: about what the guest's kick and the wake-up cost. When
+// none came, that many sleeps go without, and each time twice as many.
+constexpr u64 kLookTime = 20'000;  // nanoseconds
+constexpr u32 kMostSleepsWithout = 64;
+
+u64 now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<u64>(time.tv_sec) * kNanosecondsPerSecond + static_cast<u64>(time.tv_nsec);
+}
+
 void prepare(io_uring_sqe* sqe, Op& op) {
   switch (op.kind) {
     case Op::Kind::kNop:
@@ -76,8 +87,9 @@ Result<void> Uring::initialise(u32 entries) {
   // The thread that enables the ring becomes its single issuer: that is the one that calls run(), not this
   // one. Tried rather than probed for, since a probe costs tens of milliseconds; kernels before 6.1 answer
   // EINVAL.
-  int error = io_uring_queue_init(
-      entries, &ring_, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED);
+  int error = io_uring_queue_init(entries, &ring_,
+                                  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                                      IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED);
   if (error == -EINVAL) error = io_uring_queue_init(entries, &ring_, IORING_SETUP_R_DISABLED);
   if (error < 0) {
     const bool forbidden = error == -EPERM || error == -ENOSYS;
@@ -179,18 +191,56 @@ void Uring::catch_up() {
     marker.on_complete = [](Op& op, i32, bool) { static_cast<Marker&>(op).passed = true; };
     submit(marker);
     u32 taken = 0;
+    sleeps_without_look_ = 1;  // but with the last one, which finds what the guest has not told yet
     while (!marker.passed) taken = turn();
     if (taken == 1) return;
   }
 }
 
-u32 Uring::turn() {
+void Uring::enter(u32 wait_for) {
   ++enters_;
-  bytes_in_turn_ = 0;
-  const int submitted = io_uring_submit_and_wait(&ring_, 1);
+  const int submitted =
+      wait_for > 0 ? io_uring_submit_and_wait(&ring_, wait_for) : io_uring_submit_and_get_events(&ring_);
   // Anything else would come again and again: only the I/O thread may turn the ring.
   assert(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY ||
          submitted == -ENOMEM);
+}
+
+// Whether the kernel has completions that it gives only to who enters it.
+bool Uring::kernel_has_more() const {
+  return (IO_URING_READ_ONCE(*ring_.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+// Whether an answer to what was done comes soon.
+bool Uring::look_for_a_while() {
+  if (!before_sleep_.eager()) return false;
+  const u64 end = now() + kLookTime;
+  do {
+    if (before_sleep_.look() || io_uring_cq_ready(&ring_) > 0 || kernel_has_more()) {
+      unanswered_ = 0;
+      return true;
+    }
+  } while (now() < end);
+  unanswered_ = std::clamp(2 * unanswered_, 1u, kMostSleepsWithout);
+  sleeps_without_look_ = unanswered_;
+  return false;
+}
+
+// Submits what has gathered, and sleeps unless there is something to do.
+void Uring::await_work() {
+  if (sleeps_without_look_ == 0) {
+    // What the page cache has is complete at once.
+    if (io_uring_sq_ready(&ring_) > 0 || kernel_has_more()) enter(0);
+    if (io_uring_cq_ready(&ring_) > 0 || look_for_a_while()) return;
+  } else {
+    --sleeps_without_look_;
+  }
+  if (!before_sleep_.look_last()) enter(1);
+}
+
+u32 Uring::turn() {
+  bytes_in_turn_ = 0;
+  await_work();
 
   // Taken in batches, so that the kernel has its slots back before any coroutine runs. What completes
   // meanwhile is the next turn's.

@@ -29,9 +29,12 @@ class Uring final : public Io {
   void cancel(Op& op) override;
   void at_turn_end(TurnEnd& hook) override { turn_ends_.add(hook); }
   void forget(TurnEnd& hook) override { turn_ends_.remove(hook); }
+  void before_sleep(BeforeSleep& hook) override { before_sleep_.add(hook); }
+  void forget(BeforeSleep& hook) override { before_sleep_.remove(hook); }
 
   // Turns until stop(). A turn: submit what has gathered and wait for completions in one system call, take
-  // all of them, run their coroutines, run what was put off to the turn's end.
+  // all of them, run their coroutines, run what was put off to the turn's end. Before it waits, rings are
+  // looked at once more; for some microseconds, if the guest has just been given what it may answer.
   void run();
   // Turns until `done()`, which is asked before each turn. After run().
   template <typename Done>
@@ -54,7 +57,7 @@ class Uring final : public Io {
   // Refuses all calls from now on, those that wait included.
   void close();
 
-  u64 enters() const { return enters_; }
+  u64 enters() const { return enters_; }  // system calls that it has made
 
  private:
   // Something to run here, listed by another thread.
@@ -73,6 +76,10 @@ class Uring final : public Io {
   Result<void> initialise(u32 entries);
   io_uring_sqe* next_sqe();
   u32 turn();  // the number of completions that it took
+  void enter(u32 wait_for);
+  void await_work();
+  bool look_for_a_while();
+  bool kernel_has_more() const;
   bool is_too_much_at_once(const Op& op);
   bool enqueue(Call& call);
   void run_calls();
@@ -85,6 +92,9 @@ class Uring final : public Io {
   u64 bytes_in_turn_ = 0;
   u64 enters_ = 0;
   TurnEndList turn_ends_;
+  BeforeSleepList before_sleep_;
+  u32 unanswered_ = 0;  // grows with the looks in a row that found nothing
+  u32 sleeps_without_look_ = 0;
 
   Fd wake_fd_;  // an eventfd that is polled and never read: each write is one completion
   WakeOp wake_op_;
