@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Payload guests (guest-images/payloads) in whole VMs, through the public API only.
 #include <fcntl.h>
-#include <linux/loop.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,7 +12,7 @@
 #include <string>
 #include <thread>
 
-#include "tests/fakes/skip.h"
+#include "tests/fakes/loop_device.h"
 #include "tests/kvm/payload_guest.h"
 
 namespace uvmm {
@@ -22,34 +20,6 @@ namespace {
 
 using Catch::Contains;
 using namespace std::chrono_literals;
-
-// A file as a block device, while this object lives.
-class LoopDevice {
- public:
-  explicit LoopDevice(const std::string& path) {
-    const int control = ::open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    const int number = control < 0 ? -1 : ::ioctl(control, LOOP_CTL_GET_FREE);
-    ::close(control);
-    path_ += std::to_string(number);
-    const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-    loop_config config{};
-    config.fd = static_cast<std::uint32_t>(file);
-    config.info.lo_flags = LO_FLAGS_AUTOCLEAR;  // gone with its last user, however that ends
-    fd_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
-    const bool made = fd_ >= 0 && ::ioctl(fd_, LOOP_CONFIGURE, &config) == 0;
-    ::close(file);
-    if (!made) skip("no loop devices here");
-  }
-  LoopDevice(const LoopDevice&) = delete;
-  LoopDevice& operator=(const LoopDevice&) = delete;
-  ~LoopDevice() { ::close(fd_); }
-
-  const std::string& path() const { return path_; }
-
- private:
-  int fd_ = -1;
-  std::string path_ = "/dev/loop";
-};
 
 }  // namespace
 

@@ -192,6 +192,24 @@ TEST_CASE("[case 65] block on a file: an image that is cut meanwhile gives error
   CHECK((status[0] == VIRTIO_BLK_S_IOERR || content == std::vector<u8>(512, 0)));
 }
 
+TEST_CASE("block on a file: an image that grows meanwhile keeps the capacity that the guest knows") {
+  const Image image;
+  Guest guest(std::move(*DiskImage::open({.path = image.path}, false)));
+  REQUIRE(::truncate(image.path.c_str(), 2 * kImageBytes) == 0);
+  constexpr u64 kEnd = kImageBytes / 512;
+  const auto last =
+      guest.driver.chain().reads(Guest::header(VIRTIO_BLK_T_IN, kEnd - 1)).writes(512).writes(1).offer();
+  const auto behind =
+      guest.driver.chain().reads(Guest::header(VIRTIO_BLK_T_IN, kEnd)).writes(512).writes(1).offer();
+  REQUIRE(guest.serve(2) == 2);
+  CHECK(guest.driver.bytes(last[2], 1) == std::vector<u8>{VIRTIO_BLK_S_OK});
+  CHECK(guest.driver.bytes(last[1], 512) == image.read(kImageBytes - 512, 512));
+  CHECK(guest.driver.bytes(behind[2], 1) == std::vector<u8>{VIRTIO_BLK_S_IOERR});
+  u64 capacity = 0;
+  std::memcpy(&capacity, guest.block.config().data(), sizeof capacity);
+  CHECK(capacity == kEnd);
+}
+
 TEST_CASE("block on a file: a ring full of requests at once is served") {
   const Image image;
   Guest guest(std::move(*DiskImage::open({.path = image.path}, false)));
