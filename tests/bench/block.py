@@ -91,7 +91,8 @@ def of_guest(bench, load, file, seconds, khz):
     with open(log) as lines:
         calls = int(re.search(r"I/O thread: (\d+) system calls", lines.read())[1])
     requests = int(measured[1])
-    return {"rate": requests * khz * 1000 / int(measured[2]), "cpu": cpu / requests, "calls": calls / int(everything[1])}
+    return {"rate": requests * khz * 1000 / int(measured[2]), "cpu": cpu / max(requests, 1),
+            "calls": calls / int(everything[1])}
 
 
 def of_fio(load, file, seconds, engine):
