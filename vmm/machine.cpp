@@ -20,7 +20,9 @@
 #include "boot/smbios.h"
 #include "devices/block.h"
 #include "devices/disk_image.h"
+#include "devices/net.h"
 #include "devices/rng.h"
+#include "devices/tap.h"
 #include "vmm/base/size_text.h"
 #include "vmm/kvm/system.h"
 
@@ -49,8 +51,33 @@ ImageFormat format_of(const std::string& path) {
 }
 
 u32 device_count(const Config& config) {
-  return static_cast<u32>(config.disks.size()) + config.rng + config.power_button +
+  return static_cast<u32>(config.disks.size() + config.nets.size()) + config.rng + config.power_button +
          (config.console.kind != ConsoleConfig::Kind::kOff);
+}
+
+u16 queues_by_default(const Config& config) {
+  return static_cast<u16>(std::min<u32>(config.cpus, kMostQueuesByDefault));
+}
+
+Result<std::unique_ptr<NetEnd>> open_net_end(const NetConfig& net, u16 pairs, Log& log) {
+  if (net.kind == NetConfig::Kind::kUser)
+    return with_hint(fail(ErrorKind::kUnavailable, "--net user: this build has no user-mode networking"),
+                     "--net tap=NAME or fd=N");
+  std::unique_ptr<NetEnd> end = UVMM_TRY(Tap::open(net, pairs, log));
+  return end;
+}
+
+// For messages.
+std::string name_of(const NetConfig& net) {
+  switch (net.kind) {
+    case NetConfig::Kind::kUser:
+      break;
+    case NetConfig::Kind::kTap:
+      return "net " + net.tap;
+    case NetConfig::Kind::kFds:
+      return fmt::format("net fd={}", net.fds.front());
+  }
+  return "net user";
 }
 
 std::unexpected<Error> too_much_memory(u64 bytes, std::string_view reason) {
@@ -99,7 +126,6 @@ Machine::Machine(Callbacks callbacks, GuestRam ram)
       memory_(ram_.memory()) {}
 
 Result<void> Machine::build(const Config& config) {
-  if (!config.nets.empty()) return fail(ErrorKind::kUnavailable, "--net: no network device is built in yet");
   std::vector<CmdlineDisk> kinds;
   std::vector<DiskImage> disks;
   for (const DiskConfig& disk : config.disks) {
@@ -108,6 +134,8 @@ Result<void> Machine::build(const Config& config) {
     disks.push_back(UVMM_TRY(DiskImage::open(disk, read_only)));
     kinds.push_back({.root = disk.root, .read_only = read_only, .format = format});
   }
+  for (const NetConfig& net : config.nets)
+    net_ends_.push_back(UVMM_TRY(open_net_end(net, queues_by_default(config), log_)));
   const GuestAddress entry = UVMM_TRY(load(config, kinds));
   UVMM_CHECK(create_vm(config, entry));
   uring_ = UVMM_TRY(Uring::create());
@@ -187,10 +215,17 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
 
   for (std::size_t i = 0; i < disks.size(); ++i) {
     const DiskConfig& disk = config.disks[i];
-    const u16 by_default = static_cast<u16>(std::min<u32>(config.cpus, kMostQueuesByDefault));
-    const BlockOptions options{.serial = disk.serial, .queues = disk.queues ? disk.queues : by_default};
+    const u16 queues = disk.queues ? disk.queues : queues_by_default(config);
+    const BlockOptions options{.serial = disk.serial, .queues = queues};
     auto block = std::make_unique<Block>(*uring_, std::move(disks[i]), options, log_);
     UVMM_CHECK(bus_->attach(std::move(block), "disk " + disk.path, host));
+  }
+  for (u32 i = 0; i < config.nets.size(); ++i) {
+    const NetConfig& net = config.nets[i];
+    const MacAddress mac = net.mac.value_or(derived_mac(config.name + '/' + net.tap, i));
+    const NetOptions options{.name = name_of(net), .mac = mac, .mtu = net.mtu};
+    auto device = std::make_unique<Net>(*uring_, *net_ends_[i], options, log_);
+    UVMM_CHECK(bus_->attach(std::move(device), options.name, host));
   }
   if (config.console.kind != ConsoleConfig::Kind::kOff) {
     console_end_ = UVMM_TRY(ConsoleEnd::open(*uring_, config.console, log_));

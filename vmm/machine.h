@@ -19,6 +19,7 @@
 #include "devices/console.h"
 #include "devices/console_end.h"
 #include "devices/disk_image.h"
+#include "devices/net_end.h"
 #include "devices/power_button.h"
 #include "vmm/base/guest_memory.h"
 #include "vmm/base/log.h"
@@ -77,6 +78,7 @@ class Machine final : private ExitHandler {
   std::unique_ptr<kvm::Vm> vm_;
   std::unique_ptr<kvm::MsiRoutes> routes_;
   std::unique_ptr<ConsoleEnd> console_end_;
+  std::vector<std::unique_ptr<NetEnd>> net_ends_;  // as in the configuration
   std::unique_ptr<DeviceBus> bus_;
   Console* console_ = nullptr;           // on the bus, if there is one
   PowerButton* power_button_ = nullptr;  // likewise

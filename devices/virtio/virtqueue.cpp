@@ -43,8 +43,8 @@ vring_desc read_once(const u8* entry) {
 }  // namespace
 
 DescriptorChain::DescriptorChain(Virtqueue& queue, u16 head, Storage* storage)
-    : readable(std::span(storage->pieces).first(storage->readable_pieces)),
-      writable(std::span(storage->pieces).subspan(storage->readable_pieces)),
+    : readable(std::span(storage->pieces).subspan(1, storage->readable_pieces)),
+      writable(std::span(storage->pieces).subspan(1 + storage->readable_pieces)),
       queue_(&queue),
       head_(head),
       storage_(storage) {}
@@ -59,6 +59,14 @@ DescriptorChain::DescriptorChain(DescriptorChain&& other) noexcept
 
 DescriptorChain::~DescriptorChain() {
   if (queue_) queue_->return_chain(head_, written, storage_);
+}
+
+std::span<const iovec> DescriptorChain::readable_behind(const iovec& front) {
+  // Before what is left lies what was consumed, or, if nothing was, the spare first piece.
+  const std::span<const iovec> left = readable.iovecs();
+  const auto start = static_cast<u64>(left.data() - storage_->pieces.data()) - 1;
+  storage_->pieces[start] = front;
+  return std::span(storage_->pieces).subspan(start, 1 + left.size());
 }
 
 // Where descriptors are read from: the ring's own table, or the indirect one of a chain.
@@ -154,7 +162,7 @@ bool Virtqueue::collect(u16 head, DescriptorChain::Storage& storage) {
       if (writable_seen && !writable) return false;
       writable_seen = writable;
       add_buffer(descriptor, storage);
-      if (!writable) storage.readable_pieces = static_cast<u32>(storage.pieces.size());
+      if (!writable) storage.readable_pieces = static_cast<u32>(storage.pieces.size()) - 1;
     }
     if (!(descriptor.flags & VRING_DESC_F_NEXT)) return true;
     index = descriptor.next;
@@ -199,7 +207,7 @@ DescriptorChain::Storage* Virtqueue::take_storage() {
 }
 
 void Virtqueue::recycle(DescriptorChain::Storage* storage) {
-  storage->pieces.clear();
+  storage->pieces.resize(1);
   storage->readable_pieces = 0;
   storage->next_free = std::exchange(free_storage_, storage);
 }

@@ -36,11 +36,15 @@ class DescriptorChain {
 
   u16 head() const { return head_; }
 
+  // What is left of `readable`, as buffers for writev, with one of the device's own in front. `readable`
+  // stays as it is meanwhile.
+  std::span<const iovec> readable_behind(const iovec& front);
+
  private:
   friend Virtqueue;
-  struct Storage {  // its buffers' list, recycled by the queue
-    std::vector<iovec> pieces;
-    u32 readable_pieces = 0;  // the first ones
+  struct Storage {                          // its buffers' list, recycled by the queue
+    std::vector<iovec> pieces = {iovec{}};  // the first is for readable_behind()
+    u32 readable_pieces = 0;                // those after it
     Storage* next_free = nullptr;
   };
   DescriptorChain(Virtqueue& queue, u16 head, Storage* storage);

@@ -68,6 +68,20 @@ void FakeIo::finish_read(u32 i, std::span<const u8> bytes) {
   finish(i, count);
 }
 
+i32 FakeIo::readv_now(int, std::span<const iovec> buffers) {
+  if (found_now.empty()) return -EAGAIN;
+  const Found found = std::move(found_now.front());
+  found_now.pop_front();
+  if (found.error != 0) return found.error;
+  std::span<const u8> rest = found.bytes;
+  for (const iovec& buffer : buffers) {
+    const u64 step = std::min(rest.size(), buffer.iov_len);
+    if (step > 0) std::memcpy(buffer.iov_base, rest.data(), step);
+    rest = rest.subspan(step);
+  }
+  return static_cast<i32>(found.bytes.size() - rest.size());  // a packet is cut off
+}
+
 void FakeIo::finish_all(i32 result) {
   const std::vector<Op*> now = in_flight_;
   for (Op* const op : now) {

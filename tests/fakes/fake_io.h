@@ -3,6 +3,7 @@
 // turn ends after each, as on the real ring.
 #pragma once
 
+#include <deque>
 #include <span>
 #include <vector>
 
@@ -18,6 +19,7 @@ class FakeIo final : public Io {
   void forget(TurnEnd& hook) override { turn_ends_.remove(hook); }
   void before_sleep(BeforeSleep& hook) override { before_sleep_.add(hook); }
   void forget(BeforeSleep& hook) override { before_sleep_.remove(hook); }
+  i32 readv_now(int fd, std::span<const iovec> buffers) override;
 
   // What is in flight, oldest first.
   u32 size() const { return static_cast<u32>(in_flight_.size()); }
@@ -46,6 +48,13 @@ class FakeIo final : public Io {
   std::vector<u8> bytes_of(u32 i) const;
   // How many bytes the i-th, of any of these kinds, asks for.
   u64 length_of(u32 i) const;
+
+  // What readv_now() finds, one after the other: bytes, or an error. Then nothing.
+  struct Found {
+    std::vector<u8> bytes;
+    i32 error = 0;
+  };
+  std::deque<Found> found_now;
 
   std::vector<Op*> cancelled;  // asked to end, still in flight
   u64 submitted = 0;           // ever

@@ -29,6 +29,7 @@ struct RecordingIo : Io {
   void forget(TurnEnd&) override {}
   void before_sleep(BeforeSleep&) override {}
   void forget(BeforeSleep&) override {}
+  i32 readv_now(int, std::span<const iovec>) override { return -EAGAIN; }
 };
 
 void ignore(Op&, i32, bool) {}

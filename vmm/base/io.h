@@ -131,6 +131,10 @@ class Io {
   virtual void before_sleep(BeforeSleep& hook) = 0;
   virtual void forget(BeforeSleep& hook) = 0;
 
+  // Reads at once what is there: a count, or a negative errno value, -EAGAIN if there is nothing. Only from
+  // descriptors that do not block.
+  virtual i32 readv_now(int fd, std::span<const iovec> buffers) = 0;
+
   // Each of these is awaited at once: `const i32 done = co_await io.readv(fd, buffers, offset);`
   OpAwaiter readv(int fd, std::span<const iovec> buffers, u64 offset);
   OpAwaiter writev(int fd, std::span<const iovec> buffers, u64 offset);
@@ -189,6 +193,7 @@ class OpGroup final : public Io {
   void forget(TurnEnd& hook) override { inner_.forget(hook); }
   void before_sleep(BeforeSleep& hook) override { inner_.before_sleep(hook); }
   void forget(BeforeSleep& hook) override { inner_.forget(hook); }
+  i32 readv_now(int fd, std::span<const iovec> buffers) override { return inner_.readv_now(fd, buffers); }
 
   // Asks all that is in flight to end, and whatever else is submitted until reopen().
   void cancel_all();

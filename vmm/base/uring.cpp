@@ -131,6 +131,8 @@ bool Uring::is_too_much_at_once(const Op& op) {
   switch (op.kind) {
     case Op::Kind::kReadv:
     case Op::Kind::kWritev:
+      // What goes to a stream stays in order, which workers would not keep; its owner bounds it.
+      if (op.offset == Op::kNoOffset) return false;
       bytes_in_turn_ += op.length;
       return bytes_in_turn_ > kMostBytes;
     default:
@@ -150,6 +152,12 @@ void Uring::cancel(Op& op) {
   io_uring_prep_cancel(sqe, &op, 0);
   io_uring_sqe_set_data(sqe, nullptr);  // nobody waits for the cancellation itself
   ++in_flight_;
+}
+
+// A system call of its own: what is there is there already, and the ring would only add to its cost.
+i32 Uring::readv_now(int fd, std::span<const iovec> buffers) {
+  const ssize_t done = ::readv(fd, buffers.data(), static_cast<int>(buffers.size()));
+  return static_cast<i32>(done < 0 ? -errno : done);
 }
 
 void Uring::run() {

@@ -31,6 +31,7 @@ class Uring final : public Io {
   void forget(TurnEnd& hook) override { turn_ends_.remove(hook); }
   void before_sleep(BeforeSleep& hook) override { before_sleep_.add(hook); }
   void forget(BeforeSleep& hook) override { before_sleep_.remove(hook); }
+  i32 readv_now(int fd, std::span<const iovec> buffers) override;
 
   // Turns until stop(). A turn: submit what has gathered and wait for completions in one system call, take
   // all of them, run their coroutines, run what was put off to the turn's end. Before it waits, rings are

@@ -95,7 +95,7 @@ constexpr Field kNet[] = {
         "without privileges; a tap, made if it is not there; taps that uvmm inherits"),
     of_net<Forwards, &NetConfig::forwards>("forward", "tcp|udp:[ADDRESS]:PORT-[ADDRESS]:PORT",
                                            "with user: a port of the host, then of the guest; repeatable"),
-    of_net<Mac, &NetConfig::mac>("mac", "MAC", "by itself derived from --name and the order"),
+    of_net<Mac, &NetConfig::mac>("mac", "MAC", "by itself derived from --name, the tap and the order"),
     of_net<CountOrAuto, &NetConfig::mtu>("mtu", "BYTES", "what the guest is told; by itself nothing"),
     of_net<CountOrAuto, &NetConfig::queues>(
         "queues", "N", "queue pairs; by itself one a CPU, up to 4, if the tap has several"),

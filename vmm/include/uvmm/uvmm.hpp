@@ -62,7 +62,7 @@ struct NetConfig {
   std::vector<int> fds;              // duplicated by Vm::create(); made non-blocking
   std::vector<NetForward> forwards;  // kUser
   std::optional<std::array<std::uint8_t, 6>>
-      mac;                   // unset: derived from the VM's name and the device's number
+      mac;                   // unset: derived from the names of VM and tap, and the order
   std::uint16_t mtu = 0;     // 0: the guest is told nothing, and has 1500
   std::uint16_t queues = 0;  // pairs; 0: one per vCPU, four at most, where the host's end can have several
 };
