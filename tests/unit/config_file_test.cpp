@@ -274,6 +274,21 @@ TEST_CASE("[case 165] config file: trailing bytes, NULs and broken UTF-8 are ref
   CHECK(refused("kernel = \"\xed\xa0\x80\"").message.starts_with("vm.toml:1:"));
 }
 
+TEST_CASE("[case 165] config file: what the parser did not expect is refused, too") {
+  CHECK(refused("[\x15").message == "vm.toml: it is not TOML");
+}
+
+TEST_CASE("[case 165] config file: characters beyond ASCII are in strings and comments only") {
+  const std::string accent = "\xc3\xa9", wide = "\xef\xbf\xbf", greek = "\xcd\xb5";
+  for (const std::string& character : {accent, wide, greek}) {
+    CHECK(refused(character + " = 1").message.starts_with("vm.toml:1:"));
+    CHECK(refused("cpus = 1" + character).message.starts_with("vm.toml:1:"));
+    CHECK(refused("cpus = 1x\"" + character).message.starts_with("vm.toml:1:"));
+    CHECK(accepted("name = '" + character + "' # " + character).config.name == character);
+    CHECK(accepted("name = \"\"\"\\\n " + character + "\"\"\"").config.name == character);
+  }
+}
+
 TEST_CASE("config file: a file that is not there, or is a directory") {
   Settings settings;
   Origins origins;
