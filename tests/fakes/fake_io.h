@@ -43,6 +43,19 @@ class FakeIo final : public Io {
   // What is done for a while instead of sleeping: whether it is, and once of it.
   bool is_eager() const { return before_sleep_.eager(); }
   bool look() { return before_sleep_.look(); }
+  // Lets all of it end: first what has been asked to, else whatever `end_one()` ends. False if there is no
+  // end to it.
+  template <typename EndOne>
+  bool drain(EndOne end_one) {
+    for (int steps = 0; steps < 100'000 && !empty(); ++steps) {
+      if (cancelled.empty()) {
+        end_one();
+      } else {
+        finish_cancelled();
+      }
+    }
+    return empty();
+  }
 
   // What the i-th, a write, writev or send, would write.
   std::vector<u8> bytes_of(u32 i) const;

@@ -3,14 +3,11 @@
 // small program: each step offers a request, ends a host operation, or turns. Whatever happens: no host
 // operation outside of the disk, misaligned, or against a read-only disk; and in the end every request has
 // its answer.
-#include <fuzzer/FuzzedDataProvider.h>
-
-#include <cstdlib>
 #include <map>
 
 #include "devices/block.h"
-#include "tests/fakes/fake_driver.h"
 #include "tests/fakes/fake_io.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace uvmm;
 
@@ -18,10 +15,6 @@ namespace {
 
 constexpr u64 kSectors = 64;
 constexpr u16 kRing = 64;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 struct World {
   World(FuzzedDataProvider& choices, FakeRam& ram)
@@ -70,16 +63,12 @@ struct World {
       queue.queue.stop();
       block.io().cancel_all();
     }
-    for (int i = 0; i < 100'000 && !io.empty(); ++i) {
+    const bool drained = io.drain([this] {
       check_operations();
-      if (!io.cancelled.empty()) {
-        io.finish_cancelled();
-      } else {
-        end_one();
-      }
+      end_one();
       collect();
-    }
-    require(io.empty());
+    });
+    require(drained);
     if (!cancel && !queue.queue.stopped()) queue.queue.stop();
     require(tasks.empty());
     io.end_turn();
@@ -224,11 +213,6 @@ struct World {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static FakeRam ram;
-  ram.recycle();
-  FuzzedDataProvider input(data, size);
-  World world(input, ram);
-  while (input.remaining_bytes() > 0) world.step();
-  world.finish();
+  run_program<World>(data, size);
   return 0;
 }

@@ -2,26 +2,19 @@
 // Fuzz target: a console between a driver that offers anything and a host that answers anything. Whatever
 // happens: what is in flight stays bounded, the VM is ended by an escape at most once, and in the end all
 // buffers are back.
-#include <fuzzer/FuzzedDataProvider.h>
-
 #include <array>
-#include <cstdlib>
 #include <optional>
 #include <string>
 
 #include "devices/console.h"
-#include "tests/fakes/fake_driver.h"
 #include "tests/fakes/fake_io.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace uvmm;
 
 namespace {
 
 constexpr u16 kRing = 64;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 struct World {
   World(FuzzedDataProvider& choices, FakeRam& ram)
@@ -65,14 +58,8 @@ struct World {
     receive->queue.stop();
     transmit->queue.stop();
     end->close();
-    for (int i = 0; i < 100'000 && !io.empty(); ++i) {
-      if (!io.cancelled.empty()) {
-        io.finish_cancelled();
-      } else {
-        end_one();
-      }
-    }
-    require(io.empty() && tasks.empty() && end->closed());
+    require(io.drain([this] { end_one(); }));
+    require(tasks.empty() && end->closed());
     require(receive->queue.chains_out() == 0 && transmit->queue.chains_out() == 0);
   }
 
@@ -136,11 +123,6 @@ struct World {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static FakeRam ram;
-  ram.recycle();
-  FuzzedDataProvider input(data, size);
-  World world(input, ram);
-  while (input.remaining_bytes() > 0) world.step();
-  world.finish();
+  run_program<World>(data, size);
   return 0;
 }

@@ -2,70 +2,33 @@
 // Fuzz target: a virtio-pci function that the guest reads and writes as it likes, through its BAR, its
 // configuration space and its queues, while host operations end at any time. Each input ends with a reset,
 // which must end.
-#include <fuzzer/FuzzedDataProvider.h>
-
 #include <array>
-#include <cstdlib>
-#include <vector>
 
-#include "devices/virtio/pci_transport.h"
-#include "tests/fakes/fake_device.h"
-#include "tests/fakes/fake_driver.h"
-#include "tests/fakes/fake_io.h"
+#include "tests/fakes/fake_card.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace uvmm;
 
 namespace {
 
-struct Card {
-  explicit Card(FakeDriver& driver) : ring(driver) {}
+struct Parts {
+  FakeIo io;
+  FakeDevice device{io};
+};
 
-  void write(u32 offset, u64 value, u32 length) {
-    transport.write_bar(offset, {reinterpret_cast<const u8*>(&value), length});
-  }
+struct Card : Parts, FakeCard {
+  explicit Card(FakeDriver& driver) : FakeCard(Parts::io, Parts::device, driver.memory), ring(driver) {}
+
   // What an honest driver does, so that inputs need not discover it.
   void start() {
-    for (const u8 status : {1, 3}) write(VIRTIO_PCI_COMMON_STATUS, status, 1);
-    for (const u32 select : {0u, 1u}) {
-      write(VIRTIO_PCI_COMMON_GFSELECT, select, 4);
-      write(VIRTIO_PCI_COMMON_GF, kCommonFeatures >> 32 * select, 4);
-    }
-    write(VIRTIO_PCI_COMMON_STATUS, 11, 1);
-    write(VIRTIO_PCI_COMMON_Q_DESCLO, address(ring.layout.descriptors), 4);
-    write(VIRTIO_PCI_COMMON_Q_AVAILLO, address(ring.layout.driver_area), 4);
-    write(VIRTIO_PCI_COMMON_Q_USEDLO, address(ring.layout.device_area), 4);
-    write(VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
-    write(VIRTIO_PCI_COMMON_STATUS, 15, 1);
-  }
-  // True if the reset ended and the function is as new.
-  bool reset() {
-    write(VIRTIO_PCI_COMMON_STATUS, 0, 1);
-    for (int turns = 0; turns < 100 && registers[VIRTIO_PCI_COMMON_STATUS] != 0; ++turns)
-      io.finish_cancelled();
-    while (!io.empty()) io.finish_all(0);
-    return registers[VIRTIO_PCI_COMMON_STATUS] == 0 && transport.stopped();
+    negotiate();
+    enable_queue(0, ring.layout);
+    driver_ok();
   }
 
-  FakeIo io;
+  using Parts::device;
+  using Parts::io;
   FakeDriver& ring;
-  Log log;
-  FakeMsiRouter router;
-  FakeDevice device{io};
-  std::vector<u8> config_page = std::vector<u8>(ConfigSpace::kBytes);
-  std::vector<u8> registers = std::vector<u8>(PciTransport::kRegisterPagesBytes);
-  std::array<InterruptLine, 3> lines{{{0, 100}, {1, 101}, {2, 102}}};
-  std::array<int, 2> doorbells{70, 71};
-  PciTransport transport{device,
-                         {.io = io,
-                          .memory = ring.memory,
-                          .log = log,
-                          .router = router,
-                          .name = "fuzz",
-                          .bar_address = 0xd000'0000,
-                          .config_page = config_page,
-                          .register_pages = registers,
-                          .lines = lines,
-                          .doorbells = doorbells}};
 };
 
 void complete_something(Card& card, FuzzedDataProvider& input) {
@@ -115,6 +78,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (what >= 8) card.transport.write_bar(offset, bytes);
     card.io.end_turn();
   }
-  if (!card.reset()) std::abort();
+  require(card.reset());
   return 0;
 }

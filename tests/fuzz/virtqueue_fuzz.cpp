@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fuzz target: a split ring whose every byte the driver chooses, and a device that pops, keeps, completes and
 // publishes. The input is a small program: each step writes some field of the ring or lets the device act.
-#include <fuzzer/FuzzedDataProvider.h>
-
-#include <cstdlib>
 #include <vector>
 
 #include "devices/virtio/virtqueue.h"
-#include "tests/fakes/fake_driver.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace uvmm;
 
@@ -36,8 +33,8 @@ u64 pick_address(FuzzedDataProvider& input, const FakeDriver& driver) {
 
 void check(const DescriptorChain& chain) {
   const u64 pieces = chain.readable.iovecs().size() + chain.writable.iovecs().size();
-  if (pieces > 2 * kMaxQueueSize) std::abort();
-  if (chain.readable.size() + chain.writable.size() > 4_GiB) std::abort();
+  require(pieces <= 2 * kMaxQueueSize);
+  require(chain.readable.size() + chain.writable.size() <= 4_GiB);
 }
 
 // Uses a chain as a device does; the sanitizer sees any byte that is not RAM.
@@ -97,7 +94,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         input.ConsumeBool() ? void(device.enable_notifications()) : device.disable_notifications();
         break;
     }
-    if (device.chains_out() != in_flight.size() || in_flight.size() > layout.size) std::abort();
+    require(device.chains_out() == in_flight.size() && in_flight.size() <= layout.size);
   }
   return 0;
 }

@@ -7,60 +7,32 @@
 #include <catch2/catch.hpp>
 #include <random>
 
-#include "tests/fakes/fake_device.h"
+#include "tests/fakes/fake_card.h"
 #include "tests/fakes/fake_driver.h"
-#include "tests/fakes/fake_io.h"
 
 namespace uvmm {
 namespace {
 
-constexpr u32 kTable = 0x1000;
+constexpr u32 kTable = FakeCard::kMsixTable;
 constexpr u32 kDeviceConfig = 0x3000;
 constexpr u32 kPba = 0x4000;
 constexpr u32 kIsr = 0x5000;
 constexpr u32 kNotify = 0x6000;
 constexpr u16 kNoVector = VIRTIO_MSI_NO_VECTOR;
 
-struct Card {
-  ~Card() {
-    transport.shut_down();
-    while (!transport.stopped() || !io.empty()) {
-      io.finish_cancelled();
-      io.finish_all(0);
-    }
-  }
+struct Parts {
+  FakeIo io;
+  FakeDriver ring;
+  FakeDevice device{io};
+};
 
-  // What the guest reads: from memory where it is mapped, else through an exit.
-  template <typename T>
-  T read(u32 offset) {
-    T value{};
-    if (offset + sizeof(T) <= PciTransport::kMappedBytes)
-      std::memcpy(&value, registers.data() + offset, sizeof value);
-    else
-      transport.read_bar(offset, {reinterpret_cast<u8*>(&value), sizeof value});
-    return value;
-  }
-  template <typename T>
-  void write(u32 offset, T value) {
-    transport.write_bar(offset, {reinterpret_cast<const u8*>(&value), sizeof value});
-  }
-  template <typename T>
-  T config(u32 offset) const {
-    T value;
-    std::memcpy(&value, config_page.data() + offset, sizeof value);
-    return value;
-  }
-  template <typename T>
-  void write_config(u32 offset, T value) {
-    transport.write_config(offset, {reinterpret_cast<const u8*>(&value), sizeof value});
-  }
-  // Where the capability of virtio `type` is; with type 0, MSI-X.
-  u32 capability(u8 type) const {
-    for (u32 at = config_page[PCI_CAPABILITY_LIST]; at; at = config_page[at + 1]) {
-      const bool is_virtio = config_page[at] == PCI_CAP_ID_VNDR;
-      if (is_virtio ? config_page[at + 3] == type : type == 0) return at;
-    }
-    return 0;
+struct Card : Parts, FakeCard {
+  Card() : FakeCard(Parts::io, Parts::device, ring.memory) {}
+
+  void start() {
+    negotiate();
+    enable_queue(0, ring.layout);
+    driver_ok();
   }
   void set_window(u8 bar, u32 offset, u32 length) {
     const u32 at = capability(VIRTIO_PCI_CAP_PCI_CFG);
@@ -70,46 +42,8 @@ struct Card {
   }
   u32 window_data() const { return config<u32>(capability(VIRTIO_PCI_CAP_PCI_CFG) + 16); }
 
-  void negotiate() {
-    for (const u8 status : {1, 3}) write<u8>(VIRTIO_PCI_COMMON_STATUS, status);
-    for (const u32 select : {0u, 1u}) {
-      write<u32>(VIRTIO_PCI_COMMON_GFSELECT, select);
-      write<u32>(VIRTIO_PCI_COMMON_GF, static_cast<u32>(kCommonFeatures >> 32 * select));
-    }
-    write<u8>(VIRTIO_PCI_COMMON_STATUS, 11);
-  }
-  void start() {
-    negotiate();
-    write<u16>(VIRTIO_PCI_COMMON_Q_SELECT, 0);
-    write<u32>(VIRTIO_PCI_COMMON_Q_DESCLO, static_cast<u32>(address(ring.layout.descriptors)));
-    write<u32>(VIRTIO_PCI_COMMON_Q_AVAILLO, static_cast<u32>(address(ring.layout.driver_area)));
-    write<u32>(VIRTIO_PCI_COMMON_Q_USEDLO, static_cast<u32>(address(ring.layout.device_area)));
-    write<u16>(VIRTIO_PCI_COMMON_Q_ENABLE, 1);
-    write<u8>(VIRTIO_PCI_COMMON_STATUS, 15);
-  }
-  void enable_msix() { write_config<u16>(capability(0) + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE); }
-  void unmask(u16 vector) { write<u32>(kTable + vector * 16 + 12, 0); }
-
-  FakeIo io;
-  FakeDriver ring;
-  Log log;
-  FakeMsiRouter router;
-  FakeDevice device{io};
-  std::vector<u8> config_page = std::vector<u8>(ConfigSpace::kBytes);
-  std::vector<u8> registers = std::vector<u8>(PciTransport::kRegisterPagesBytes);
-  std::array<InterruptLine, 3> lines{{{0, 100}, {1, 101}, {2, 102}}};
-  std::array<int, 2> doorbells{70, 71};
-  PciTransport transport{device,
-                         {.io = io,
-                          .memory = ring.memory,
-                          .log = log,
-                          .router = router,
-                          .name = "fake",
-                          .bar_address = 0xd000'8000,
-                          .config_page = config_page,
-                          .register_pages = registers,
-                          .lines = lines,
-                          .doorbells = doorbells}};
+  using Parts::device;
+  using Parts::io;
 };
 
 TEST_CASE("pci transport: ids, class and BAR") {
