@@ -27,6 +27,10 @@ test_packages=(
   mkfs.btrfs:btrfs-progs dmidecode:dmidecode ip:iproute2 ethtool:ethtool iperf3:iperf3 curl:curl
 )
 
+fuzz_packages=(
+  clang++-19:clang-19 /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fuzzer-x86_64.a:libclang-rt-19-dev
+)
+
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
@@ -140,6 +144,13 @@ lock_builds() {
   flock "$build_lock"
 }
 unlock_builds() { exec {build_lock}>&-; }
+
+# Builds the fuzz targets in build/fuzz; locked.
+build_fuzz_targets() {
+  CC=clang-19 CXX=clang++-19 cmake -S "$repository" -B "$repository/build/fuzz" -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+    -DUVMM_SANITIZE=address,undefined,fuzzer-no-link -DUVMM_TESTS=fuzz
+  cmake --build "$repository/build/fuzz" --target fuzz_targets
+}
 
 # --- programs for initial file systems
 
