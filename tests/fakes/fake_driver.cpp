@@ -64,15 +64,15 @@ FakeDriver::FakeDriver(FakeRam& ram, u16 size, u64 negotiated)
 }
 
 FakeDriver::Chain& FakeDriver::Chain::reads(std::span<const u8> bytes) {
-  const GuestAddress gpa = driver_.allocate(bytes.size());
+  const GuestAddress gpa = driver_->allocate(bytes.size());
   if (!bytes.empty())
-    std::memcpy(driver_.memory.slice(gpa, bytes.size())->data(), bytes.data(), bytes.size());
+    std::memcpy(driver_->memory.slice(gpa, bytes.size())->data(), bytes.data(), bytes.size());
   return reads_at(address(gpa), static_cast<u32>(bytes.size()));
 }
 
 FakeDriver::Chain& FakeDriver::Chain::writes(u32 bytes) {
-  const GuestAddress gpa = driver_.allocate(bytes);
-  if (bytes > 0) std::ranges::fill(*driver_.memory.slice(gpa, bytes), FakeRam::kFill);
+  const GuestAddress gpa = driver_->allocate(bytes);
+  if (bytes > 0) std::ranges::fill(*driver_->memory.slice(gpa, bytes), FakeRam::kFill);
   return writes_at(address(gpa), bytes);
 }
 
@@ -99,24 +99,24 @@ std::vector<GuestAddress> FakeDriver::Chain::offer() {
   if (indirect_) {
     for (u64 i = 0; i + 1 < descriptors_.size(); ++i) descriptors_[i].next = static_cast<le16>(i + 1);
     const auto table_bytes = static_cast<u32>(descriptors_.size() * sizeof(vring_desc));
-    const GuestAddress table = driver_.allocate(table_bytes, 16);
-    std::memcpy(driver_.memory.slice(table, table_bytes)->data(), descriptors_.data(), table_bytes);
+    const GuestAddress table = driver_->allocate(table_bytes, 16);
+    std::memcpy(driver_->memory.slice(table, table_bytes)->data(), descriptors_.data(), table_bytes);
     descriptors_ = {{.addr = address(table), .len = table_bytes, .flags = VRING_DESC_F_INDIRECT, .next = 0}};
   }
 
   std::vector<u16> indexes;
   for (u64 i = 0; i < descriptors_.size(); ++i) {
-    if (driver_.free_descriptors_.empty()) throw std::logic_error("the fake driver's ring is full");
-    indexes.push_back(driver_.free_descriptors_.back());
-    driver_.free_descriptors_.pop_back();
+    if (driver_->free_descriptors_.empty()) throw std::logic_error("the fake driver's ring is full");
+    indexes.push_back(driver_->free_descriptors_.back());
+    driver_->free_descriptors_.pop_back();
   }
   for (u64 i = 0; i < descriptors_.size(); ++i) {
     if (i + 1 < descriptors_.size()) descriptors_[i].next = indexes[i + 1];
-    driver_.descriptor(indexes[i]) = descriptors_[i];
+    driver_->descriptor(indexes[i]) = descriptors_[i];
   }
   const u16 head = indexes.front();
-  driver_.chains_[head] = std::move(indexes);
-  driver_.offer_head(head);
+  driver_->chains_[head] = std::move(indexes);
+  driver_->offer_head(head);
   return buffers;
 }
 

@@ -35,6 +35,7 @@ class FakeRam {
   GuestAddress allocate(u64 bytes, u64 alignment = 1);
   // Takes all of these back, zeroed: cheaper than a new FakeRam for each of a million fuzz inputs.
   void recycle();
+  u64 allocated() const { return next_ - kStart; }
 
   const GuestMemory& memory() const { return memory_; }
 
@@ -78,9 +79,9 @@ class FakeDriver {
 
    private:
     friend FakeDriver;
-    explicit Chain(FakeDriver& driver) : driver_(driver) {}
+    explicit Chain(FakeDriver& driver) : driver_(&driver) {}
 
-    FakeDriver& driver_;
+    FakeDriver* driver_;
     std::vector<vring_desc> descriptors_;
     bool indirect_ = false;
   };
@@ -88,6 +89,10 @@ class FakeDriver {
 
   // The next used entry, whose descriptors are free again; nothing if the device has published none.
   std::optional<vring_used_elem> take_used();
+
+  // Descriptors that are in no chain, and the one of them that the next chain will begin with.
+  u64 free_descriptors() const { return free_descriptors_.size(); }
+  u16 next_free() const { return free_descriptors_.back(); }
 
   // The ring's fields, in guest memory.
   vring_desc& descriptor(u16 index);

@@ -57,15 +57,18 @@ void FakeIo::finish(u32 i, i32 result) {
   end_turn();
 }
 
-void FakeIo::finish_read(u32 i, std::span<const u8> bytes) {
+void FakeIo::fill(u32 i, std::span<const u8> bytes) {
   if (bytes.size() > length_of(i)) throw std::logic_error("more bytes than asked for");
-  const auto count = static_cast<i32>(bytes.size());
   for (const iovec& buffer : buffers_of(pending(i))) {
     const u64 step = std::min(bytes.size(), buffer.iov_len);
     if (step > 0) std::memcpy(buffer.iov_base, bytes.data(), step);
     bytes = bytes.subspan(step);
   }
-  finish(i, count);
+}
+
+void FakeIo::finish_read(u32 i, std::span<const u8> bytes) {
+  fill(i, bytes);
+  finish(i, static_cast<i32>(bytes.size()));
 }
 
 i32 FakeIo::readv_now(int, std::span<const iovec> buffers) {

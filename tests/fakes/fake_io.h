@@ -28,9 +28,13 @@ class FakeIo final : public Io {
   // The position of the oldest one of that kind, or size().
   u32 find(Op::Kind kind) const;
 
+  // The i-th ends; so may others before the turn does.
+  void complete(u32 i, i32 result);
   // The i-th ends, then the turn does.
   void finish(u32 i, i32 result);
-  // The i-th, a read or readv, finds `bytes`, and ends with their number.
+  // The i-th, a read or readv, finds `bytes`; it is still in flight.
+  void fill(u32 i, std::span<const u8> bytes);
+  // The same, and ends with their number.
   void finish_read(u32 i, std::span<const u8> bytes);
   // Each that is in flight now ends so, in order and in one turn; multishot ones excepted.
   void finish_all(i32 result);
@@ -73,8 +77,6 @@ class FakeIo final : public Io {
   u64 submitted = 0;           // ever
 
  private:
-  void complete(u32 i, i32 result);
-
   std::vector<Op*> in_flight_;
   TurnEndList turn_ends_;
   BeforeSleepList before_sleep_;
