@@ -33,6 +33,9 @@ class ByteRing {
   // The oldest bytes, as far as they lie together.
   std::span<const u8> front() const { return {bytes_.get() + start_, std::min(size_, capacity_ - start_)}; }
 
+  // The bytes after those.
+  std::span<const u8> back() const { return {bytes_.get(), size_ - front().size()}; }
+
   void drop_front(u64 count) {
     count = std::min(count, size_);
     size_ -= count;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "devices/unix_listener.h"
 
-#include <sys/socket.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <utility>
 
 namespace uvmm {
 namespace {
 
-constexpr int kBacklog = 16;  // clients that wait
 constexpr mode_t kMode = 0600;
 
 const sockaddr* as_sockaddr(const sockaddr_un& name) {
@@ -29,8 +30,8 @@ Result<sockaddr_un> socket_name(const std::string& path) {
   return name;
 }
 
-Result<Fd> new_socket(const std::string& path) {
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+Result<Fd> new_socket(const std::string& path, int type) {
+  Fd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   // The mode of an unbound socket becomes that of the path, less the umask: there is no moment at which
   // others could connect.
   if (!fd || ::fchmod(fd.get(), kMode) < 0) {
@@ -39,14 +40,31 @@ Result<Fd> new_socket(const std::string& path) {
   return fd;
 }
 
+// The directory of `path`, locked: between bind() and listen() a socket looks like one that nobody listens
+// on, and a stale one must not be taken away twice. Whoever has the lock has it for microseconds; if not, he
+// is not one of us, and is not waited for.
+Result<Fd> lock_directory(const std::string& path) {
+  constexpr int kTries = 100;
+  constexpr useconds_t kPause = 5000;
+  const std::size_t slash = path.rfind('/');
+  const std::string directory = slash == path.npos ? "." : path.substr(0, slash + 1);
+  Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail(ErrorKind::kCannotCreate, "cannot listen at {}: {}", path, error_text(errno));
+  for (int tries = 1; ::flock(fd.get(), LOCK_EX | LOCK_NB) < 0; ++tries) {
+    if (tries == kTries) return fail(ErrorKind::kBusy, "cannot listen at {}: its directory is locked", path);
+    ::usleep(kPause);
+  }
+  return fd;
+}
+
 // Takes `path` away if it is a socket that nobody listens on: what a killed process leaves behind.
-Result<void> remove_stale(const std::string& path, const sockaddr_un& name) {
+Result<void> remove_stale(const std::string& path, const sockaddr_un& name, int type) {
   struct stat status{};
   if (::lstat(path.c_str(), &status) < 0 || !S_ISSOCK(status.st_mode)) {
     return with_hint(fail(ErrorKind::kCannotCreate, "cannot listen at {}: there is a file already", path),
                      "remove it, or choose another path");
   }
-  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const Fd probe(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (probe && ::connect(probe.get(), as_sockaddr(name), sizeof name) < 0 && errno == ECONNREFUSED &&
       ::unlink(path.c_str()) == 0) {
     return {};
@@ -57,19 +75,20 @@ Result<void> remove_stale(const std::string& path, const sockaddr_un& name) {
 
 }  // namespace
 
-Result<UnixListener> UnixListener::listen(const std::string& path) {
+Result<UnixListener> UnixListener::listen(const std::string& path, const Options& options) {
   const sockaddr_un name = UVMM_TRY(socket_name(path));
-  Fd fd = UVMM_TRY(new_socket(path));
+  const Fd lock = UVMM_TRY(lock_directory(path));
+  Fd fd = UVMM_TRY(new_socket(path, options.type));
   int error = ::bind(fd.get(), as_sockaddr(name), sizeof name) < 0 ? errno : 0;
   if (error == EADDRINUSE) {
-    UVMM_CHECK(remove_stale(path, name));
+    UVMM_CHECK(remove_stale(path, name, options.type));
     error = ::bind(fd.get(), as_sockaddr(name), sizeof name) < 0 ? errno : 0;
   }
   if (error != 0) {
     return fail(ErrorKind::kCannotCreate, "cannot listen at {}: {}", path, error_text(error));
   }
   struct stat status{};
-  if (::lstat(path.c_str(), &status) < 0 || ::listen(fd.get(), kBacklog) < 0) {
+  if (::lstat(path.c_str(), &status) < 0 || ::listen(fd.get(), options.backlog) < 0) {
     error = errno;
     ::unlink(path.c_str());
     return fail(ErrorKind::kCannotCreate, "cannot listen at {}: {}", path, error_text(error));

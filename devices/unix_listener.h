@@ -3,6 +3,7 @@
 // away at its end, if it is still this socket. Any one thread at a time.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <string>
@@ -14,8 +15,14 @@ namespace uvmm {
 
 class UnixListener {
  public:
-  // Whatever is at `path` stays there, except a socket that nobody listens on any more.
-  static Result<UnixListener> listen(const std::string& path);
+  struct Options {
+    int type = SOCK_STREAM;
+    int backlog = 16;  // clients that wait
+  };
+  // Whatever is at `path` stays there, except a socket that nobody listens on any more. Two that come for the
+  // same path at the same time take turns, by a lock on its directory.
+  static Result<UnixListener> listen(const std::string& path, const Options& options);
+  static Result<UnixListener> listen(const std::string& path) { return listen(path, Options{}); }
 
   UnixListener(UnixListener&&) noexcept = default;
   UnixListener& operator=(UnixListener&&) = delete;

@@ -191,6 +191,7 @@ void Control::begin_reset() {
   for (const auto& queue : queues_)
     if (queue) queue->stop();
   device_.io().cancel_all();
+  device_.stop();
   doorbells_io_.cancel_all();
   if (!finish_reset()) watchers_.spawn(await_tasks());
 }

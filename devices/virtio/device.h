@@ -44,6 +44,10 @@ class VirtioDevice {
   // ends. Called once for each queue that the driver enabled.
   virtual Task<> run(Queue& queue, u16 index) = 0;
 
+  // A reset begins: the queues have been stopped, and what is in flight is being cancelled. For coroutines that
+  // wait for something else.
+  virtual void stop() {}
+
   // A reset completes: no coroutine of the device runs any more, nothing is in flight. Back to the initial
   // state; chains that the device still holds end here, before their queues do.
   virtual void reset() {}

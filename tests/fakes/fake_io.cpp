@@ -12,6 +12,10 @@ namespace {
 std::vector<iovec> buffers_of(const Op& op) {
   if (op.kind == Op::Kind::kRead || op.kind == Op::Kind::kWrite || op.kind == Op::Kind::kSend)
     return {{const_cast<void*>(op.address), op.count}};
+  if (op.kind == Op::Kind::kSendmsg || op.kind == Op::Kind::kRecvmsg) {
+    const auto& message = *static_cast<const msghdr*>(op.address);
+    return {message.msg_iov, message.msg_iov + message.msg_iovlen};
+  }
   if (op.kind != Op::Kind::kReadv && op.kind != Op::Kind::kWritev)
     throw std::logic_error("an operation without buffers");
   const auto* const first = static_cast<const iovec*>(op.address);

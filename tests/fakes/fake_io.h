@@ -32,7 +32,7 @@ class FakeIo final : public Io {
   void complete(u32 i, i32 result);
   // The i-th ends, then the turn does.
   void finish(u32 i, i32 result);
-  // The i-th, a read or readv, finds `bytes`; it is still in flight.
+  // The i-th, a read, readv or recvmsg, finds `bytes`; it is still in flight.
   void fill(u32 i, std::span<const u8> bytes);
   // The same, and ends with their number.
   void finish_read(u32 i, std::span<const u8> bytes);
@@ -61,7 +61,7 @@ class FakeIo final : public Io {
     return empty();
   }
 
-  // What the i-th, a write, writev or send, would write.
+  // What the i-th, a write, writev, send or sendmsg, would write.
   std::vector<u8> bytes_of(u32 i) const;
   // How many bytes the i-th, of any of these kinds, asks for.
   u64 length_of(u32 i) const;

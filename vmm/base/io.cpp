@@ -124,6 +124,14 @@ OpAwaiter Io::send(int fd, std::span<const u8> buffer, u32 msg_flags) {
           {.fd = fd, .address = buffer.data(), .count = buffer.size(), .flags = msg_flags}};
 }
 
+OpAwaiter Io::sendmsg(int fd, const msghdr& message, u32 msg_flags) {
+  return {*this, Op::Kind::kSendmsg, {.fd = fd, .address = &message, .flags = msg_flags}};
+}
+
+OpAwaiter Io::recvmsg(int fd, msghdr& message, u32 msg_flags) {
+  return {*this, Op::Kind::kRecvmsg, {.fd = fd, .address = &message, .flags = msg_flags}};
+}
+
 OpAwaiter Io::fdatasync(int fd) {
   return {*this, Op::Kind::kFdatasync, {.fd = fd}};
 }
@@ -138,6 +146,10 @@ OpAwaiter Io::poll(int fd, u32 events) {
 
 OpAwaiter Io::accept(int fd, u32 flags) {
   return {*this, Op::Kind::kAccept, {.fd = fd, .flags = flags}};
+}
+
+OpAwaiter Io::connect(int fd, const sockaddr& name, u64 bytes) {
+  return {*this, Op::Kind::kConnect, {.fd = fd, .address = &name, .length = bytes}};
 }
 
 OpAwaiter Io::sleep(u64 nanoseconds) {

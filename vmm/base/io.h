@@ -6,6 +6,7 @@
 #pragma once
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <array>
@@ -28,11 +29,14 @@ struct Op {
     kRead,  // fd, address = buffer, count = bytes, offset (kNoOffset for streams)
     kWrite,
     kSend,           // a socket: fd, address = buffer, count = bytes, flags = MSG_*
+    kSendmsg,        // a socket: fd, address = msghdr, flags = MSG_*
+    kRecvmsg,        // likewise; what recvmsg() changes in the msghdr is changed
     kFdatasync,      // fd
     kFallocate,      // fd, flags = FALLOC_FL_*, offset, length
     kPoll,           // fd, flags = POLLIN...; result = the events that are ready
     kPollMultishot,  // likewise, completing again and again with more = true until cancelled
     kAccept,         // fd, flags = SOCK_*; result = a new descriptor
+    kConnect,        // a socket: fd, address = sockaddr, length = its bytes
     kTimeout,        // length = nanoseconds from now; result = -ETIME
   };
   static constexpr u64 kNoOffset = ~u64{0};
@@ -141,10 +145,13 @@ class Io {
   OpAwaiter read(int fd, std::span<u8> buffer, u64 offset = Op::kNoOffset);
   OpAwaiter write(int fd, std::span<const u8> buffer, u64 offset = Op::kNoOffset);
   OpAwaiter send(int fd, std::span<const u8> buffer, u32 msg_flags);
+  OpAwaiter sendmsg(int fd, const msghdr& message, u32 msg_flags);
+  OpAwaiter recvmsg(int fd, msghdr& message, u32 msg_flags);
   OpAwaiter fdatasync(int fd);
   OpAwaiter fallocate(int fd, u32 mode, u64 offset, u64 length);
   OpAwaiter poll(int fd, u32 events);
   OpAwaiter accept(int fd, u32 flags);
+  OpAwaiter connect(int fd, const sockaddr& name, u64 bytes);
   OpAwaiter sleep(u64 nanoseconds);
   OpAwaiter yield();  // lets everything else that is ready run first
 };

@@ -49,6 +49,12 @@ void prepare(io_uring_sqe* sqe, Op& op) {
     case Op::Kind::kSend:
       io_uring_prep_send(sqe, op.fd, op.address, op.count, int(op.flags));
       break;
+    case Op::Kind::kSendmsg:
+      io_uring_prep_sendmsg(sqe, op.fd, static_cast<const msghdr*>(op.address), op.flags);
+      break;
+    case Op::Kind::kRecvmsg:
+      io_uring_prep_recvmsg(sqe, op.fd, static_cast<msghdr*>(const_cast<void*>(op.address)), op.flags);
+      break;
     case Op::Kind::kFdatasync:
       io_uring_prep_fsync(sqe, op.fd, IORING_FSYNC_DATASYNC);
       break;
@@ -65,6 +71,10 @@ void prepare(io_uring_sqe* sqe, Op& op) {
       break;
     case Op::Kind::kAccept:
       io_uring_prep_accept(sqe, op.fd, nullptr, nullptr, int(op.flags));
+      break;
+    case Op::Kind::kConnect:
+      io_uring_prep_connect(sqe, op.fd, static_cast<const sockaddr*>(op.address),
+                            static_cast<socklen_t>(op.length));
       break;
     case Op::Kind::kTimeout:
       op.timespec = {static_cast<i64>(op.length / kNanosecondsPerSecond),

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// VsockHost: where connections meet the host's file system: the sockets at which host programs ask for the
+// guest's ports, and the paths at which the guest's requests look for host programs. open() and close() on
+// any thread, one at a time; outlives the device.
+//
+//   PATH            a stream socket: a program connects, writes "CONNECT 22\n", reads "OK ...\n", and talks
+//   PATH_seqpacket  the same for records, as a seqpacket socket: the line is one record
+//   PATH_52         what the guest finds at port 52 of CID 2, if a program listens there, stream or seqpacket
+#pragma once
+
+#include <sys/un.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <uvmm/uvmm.hpp>
+
+#include "devices/unix_listener.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/result.h"
+#include "vmm/base/types.h"
+
+namespace uvmm {
+
+class VsockHost {
+ public:
+  // A path with the longest of these suffixes still fits into a socket's name.
+  static constexpr u64 kMostPathBytes = sizeof(sockaddr_un::sun_path) - 1 - sizeof("_4294967295") + 1;
+  // Descriptors that the guest cannot make this process use up.
+  static constexpr u32 kReservedFds = 64;
+
+  static Result<std::unique_ptr<VsockHost>> open(const std::string& path);
+
+  int stream_listener() const { return streams_.fd(); }
+  int record_listener() const { return records_.fd(); }
+
+  // Where the guest's requests for `port` go; nothing if that can be no socket's name, or is a symbolic link.
+  std::optional<sockaddr_un> address_of(u32 port) const;
+  // A new socket for `type` (VIRTIO_VSOCK_TYPE_*); none if the host or its reserve of descriptors does not
+  // allow it.
+  Fd new_socket(u16 type) const;
+  // Whether there are descriptors left once `fd`, the newest, is in use.
+  bool within_reserve(int fd) const { return fd < most_fds_; }
+
+  // Nobody new finds the sockets from now on.
+  void close();
+
+ private:
+  VsockHost(std::string path, UnixListener streams, UnixListener records);
+
+  std::string path_;
+  UnixListener streams_;
+  UnixListener records_;
+  int most_fds_;
+};
+
+}  // namespace uvmm
