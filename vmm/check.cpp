@@ -29,6 +29,9 @@ constexpr u64 kHugePage = 2_MiB;
 constexpr std::size_t kMostNameBytes = 64;
 constexpr std::size_t kMostPathBytes = PATH_MAX - 1;
 constexpr std::size_t kMostSocketPathBytes = sizeof(sockaddr_un::sun_path) - 1;
+constexpr std::size_t kMostVsockPathBytes = kMostSocketPathBytes - sizeof("_4294967295") + 1;  // and any port
+constexpr u32 kFirstCid = 3;  // virtio 1.2, 5.10.4: those below are reserved, and so is 2^32 - 1
+constexpr u32 kNoCid = UINT32_MAX;
 constexpr std::size_t kMostCmdlineBytes = 2047;  // COMMAND_LINE_SIZE of x86, less the final NUL
 constexpr std::size_t kMostSerialBytes = 20;     // virtio 1.2, 5.2.6: VIRTIO_BLK_T_GET_ID
 constexpr std::size_t kMostInitrds = 256;
@@ -181,7 +184,7 @@ Result<void> check_disk(const DiskConfig& disk) {
 Result<void> check_disks(const Config& config) {
   // One function each for the devices that may also be there.
   const std::size_t others = config.nets.size() + config.rng + config.power_button +
-                             (config.console.kind != ConsoleConfig::Kind::kOff);
+                             config.vsock.has_value() + (config.console.kind != ConsoleConfig::Kind::kOff);
   if (others > kPciSlots) return refuse("--net: {} devices, but there is room for {}", others, kPciSlots);
   if (config.disks.size() > kPciSlots - others) {
     return refuse("--disk: {} disks, but there is room for {}", config.disks.size(), kPciSlots - others);
@@ -337,6 +340,21 @@ Result<void> check_console(const ConsoleConfig& console) {
   return refuse("--console: no such kind");
 }
 
+Result<void> check_vsock(const VsockConfig& vsock) {
+  if (vsock.cid < kFirstCid || vsock.cid == kNoCid) {
+    return with_hint(refuse("--vsock {}: a CID that no guest can have", vsock.cid), "3, or any number above");
+  }
+  const std::string subject = fmt::format("--vsock {}: path", vsock.cid);
+  if (vsock.path.empty()) {
+    return with_hint(refuse("{}: there is none", subject),
+                     "--vsock CID,path=SOCKET, where host programs connect");
+  }
+  UVMM_CHECK(check_path(subject, vsock.path));
+  if (vsock.path.size() <= kMostVsockPathBytes) return {};
+  return refuse("{} {}: longer than the {} bytes of a socket's path less a port", subject, shown(vsock.path),
+                kMostVsockPathBytes);
+}
+
 }  // namespace
 
 Result<void> check(const Config& config) {
@@ -346,6 +364,7 @@ Result<void> check(const Config& config) {
   UVMM_CHECK(check_disks(config));
   UVMM_CHECK(check_nets(config));
   UVMM_CHECK(check_identity(config));
+  if (config.vsock) UVMM_CHECK(check_vsock(*config.vsock));
   return check_console(config.console);
 }
 

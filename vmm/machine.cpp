@@ -23,6 +23,7 @@
 #include "devices/net.h"
 #include "devices/rng.h"
 #include "devices/tap.h"
+#include "devices/vsock.h"
 #include "vmm/base/size_text.h"
 #include "vmm/kvm/system.h"
 
@@ -52,7 +53,7 @@ ImageFormat format_of(const std::string& path) {
 
 u32 device_count(const Config& config) {
   return static_cast<u32>(config.disks.size() + config.nets.size()) + config.rng + config.power_button +
-         (config.console.kind != ConsoleConfig::Kind::kOff);
+         config.vsock.has_value() + (config.console.kind != ConsoleConfig::Kind::kOff);
 }
 
 u16 queues_by_default(const Config& config) {
@@ -233,6 +234,11 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     console_ = console.get();
     UVMM_CHECK(bus_->attach(std::move(console), "console", host));
   }
+  if (config.vsock) {
+    vsock_host_ = UVMM_TRY(VsockHost::open(config.vsock->path));
+    UVMM_CHECK(
+        bus_->attach(std::make_unique<Vsock>(*uring_, *vsock_host_, config.vsock->cid, log_), "vsock", host));
+  }
   if (config.power_button) {
     auto button = std::make_unique<PowerButton>(*uring_, log_);
     power_button_ = button.get();
@@ -263,6 +269,7 @@ Outcome Machine::run() {
   uring_->close();
   for (auto& vcpu : vcpus_) vcpu->stop();
   for (auto& vcpu : vcpus_) vcpu->join();
+  if (vsock_host_) vsock_host_->close();
   uring_->catch_up();  // the guest's last words may still be in a queue
   if (console_end_) {
     console_end_->close();

@@ -21,6 +21,7 @@
 #include "devices/disk_image.h"
 #include "devices/net_end.h"
 #include "devices/power_button.h"
+#include "devices/vsock_host.h"
 #include "vmm/base/guest_memory.h"
 #include "vmm/base/log.h"
 #include "vmm/base/result.h"
@@ -79,6 +80,7 @@ class Machine final : private ExitHandler {
   std::unique_ptr<kvm::MsiRoutes> routes_;
   std::unique_ptr<ConsoleEnd> console_end_;
   std::vector<std::unique_ptr<NetEnd>> net_ends_;  // as in the configuration
+  std::unique_ptr<VsockHost> vsock_host_;
   std::unique_ptr<DeviceBus> bus_;
   Console* console_ = nullptr;           // on the bus, if there is one
   PowerButton* power_button_ = nullptr;  // likewise

@@ -27,6 +27,18 @@ constexpr Place list() {
   };
 }
 
+template <auto Member>
+constexpr Place optional() {
+  return Place{
+      .open = [](Settings& settings) -> void* {
+        auto& object = settings.config.*Member;
+        return object ? &*object : &object.emplace();
+      },
+      .count = [](const Settings& settings) -> std::size_t { return (settings.config.*Member).has_value(); },
+      .at = [](Settings& settings, std::size_t) -> void* { return &*(settings.config.*Member); },
+  };
+}
+
 constexpr Place kSettings = one<Settings, [](Settings& settings) -> auto& { return settings; }>();
 constexpr Place kConfig = one<Config, [](Settings& settings) -> auto& { return settings.config; }>();
 constexpr Place kMemory =
@@ -35,6 +47,7 @@ constexpr Place kInitrds = list<&Config::initrds>();
 constexpr Place kCredentials = list<&Config::credentials>();
 constexpr Place kDisks = list<&Config::disks>();
 constexpr Place kNets = list<&Config::nets>();
+constexpr Place kVsockPlace = optional<&Config::vsock>();
 
 template <typename Kind, auto Member>
 constexpr Field of_settings(std::string_view key, std::string_view value, std::string_view help = {}) {
@@ -100,6 +113,11 @@ constexpr Field kNet[] = {
     of_net<CountOrAuto, &NetConfig::queues>(
         "queues", "N", "queue pairs; by itself one a CPU, up to 4, if the tap has several"),
 };
+constexpr Field kVsock[] = {
+    field<Count, VsockConfig, &VsockConfig::cid>("cid", "CID", "the guest's address, 3 or more"),
+    field<Text, VsockConfig, &VsockConfig::path>(
+        "path", "SOCKET", "where host programs connect; the guest's port 52 of CID 2 is SOCKET_52"),
+};
 constexpr Field kRng[] = {of_config<Flag, &Config::rng>("rng", "on|off")};
 constexpr Field kConsole[] = {of_settings<Console, &Settings::console>(
     "console", "tty|file=P|unix=P|off", "auto: standard input and output if a terminal, else output only")};
@@ -137,6 +155,7 @@ constexpr Option kOptions[] = {
     {.name = "memory", .section = "Machine", .help = "RAM", .fields = kMemoryFields, .place = kMemory},
     {.name = "disk", .section = "Devices", .help = "raw image or block device; repeatable", .fields = kDisk, .place = kDisks},
     {.name = "net", .section = "Devices", .help = "network: user, tap=NAME or fd=N[:N...]; repeatable", .fields = kNet, .place = kNets},
+    {.name = "vsock", .section = "Devices", .help = "sockets between host and guest, without a network", .fields = kVsock, .place = kVsockPlace},
     {.name = "rng", .section = "Devices", .help = "entropy from the host", .fields = kRng, .place = kConfig},
     {.name = "console", .section = "Devices", .help = "the guest's hvc0; Ctrl-a x leaves, Ctrl-a a sends Ctrl-a", .fields = kConsole, .place = kSettings},
     {.name = "earlycon", .section = "Devices", .help = "messages from before the console, to the log", .fields = kEarlycon, .place = kConfig},
@@ -172,6 +191,7 @@ const Option* find_option(std::string_view name) {
 
 std::string default_text(const Option& option, const Field& field) {
   Settings settings;
+  if (&field == &option.first() && option.place.count(settings) == 0) return {};
   std::string text = field.print(option.place.open(settings));
   if (text == "true") return "on";
   if (text == "false" || text == "\"\"") return {};

@@ -88,6 +88,15 @@ struct CredentialConfig {
   std::string path;  // of the file with its value
 };
 
+// A virtio socket device: connections between programs of the guest and of the host, without a network. At
+// `path` host programs connect to the guest's ports; what the guest connects to at CID 2 is looked for at
+// `path` with "_" and the port appended. `path` with "_seqpacket" is `path` for records. Both are created
+// with mode 0600 and go with the Vm.
+struct VsockConfig {
+  std::uint32_t cid = 0;  // the guest's address: from 3 on, and not 2^32 - 1
+  std::string path;       // at most 96 bytes
+};
+
 struct Config {
   std::string name;                  // for messages; empty: "uvmm"
   std::string kernel;                // bzImage or vmlinux ELF, x86-64
@@ -102,6 +111,7 @@ struct Config {
   bool rng = true;
   bool power_button = true;  // an input device with the one key that Vm::shut_down() presses
   ConsoleConfig console;
+  std::optional<VsockConfig> vsock;
   std::string uuid;  // the guest's SMBIOS system UUID; empty: none
   std::vector<CredentialConfig> credentials;
   bool earlycon = false;  // a transmit-only debug port on `log` before virtio-console is up
