@@ -71,7 +71,7 @@ Task<std::optional<u32>> VsockConnection::read_line() {
   message.msg_iovlen = 1;
   while (!dropped_ && length < line.size()) {
     const i32 ready = co_await parts_.io.poll(fd, POLLIN);
-    if (ready < 0) break;
+    if (ready < 0 || dropped_) break;
     rest = {line.data() + length, line.size() - length};
     const i32 seen = co_await parts_.io.recvmsg(fd, message, MSG_DONTWAIT | MSG_PEEK);
     if (seen == -EAGAIN || seen == -EINTR) continue;
@@ -163,6 +163,7 @@ Task<> VsockConnection::read_records() {
   while (wants_to_read()) {
     const i32 ready = co_await parts_.io.poll(fd, POLLIN | POLLRDHUP);
     if (ready < 0 && read_failed(ready)) co_return;
+    if (!wants_to_read()) co_return;
     const i32 got = co_await receive_record();
     if (got >= 0) {
       const std::span<const u8> record(record_.get(), static_cast<u64>(got));

@@ -272,6 +272,24 @@ TEST_CASE("check: a name is fit for a file name and a message") {
   CHECK(complaint(config).find("longer than 64 bytes") != std::string::npos);
 }
 
+TEST_CASE("[case 162] check: a CID that no guest can have") {
+  Config config = good();
+  config.vsock = {.cid = GENERATE(0u, 1u, 2u, 0xffffffffu), .path = "/s"};
+  CHECK(complaint(config) == fmt::format("--vsock {}: a CID that no guest can have", config.vsock->cid));
+  config.vsock->cid = GENERATE(3u, 0xfffffffeu);
+  CHECK(complaint(config).empty());
+}
+
+TEST_CASE("check: a virtio socket's path has room for any port behind it") {
+  Config config = good();
+  config.vsock = {.cid = 3};
+  CHECK(complaint(config) == "--vsock 3: path: there is none");
+  config.vsock->path.assign(96, 'a');
+  CHECK(complaint(config).empty());
+  config.vsock->path.assign(97, 'a');
+  CHECK(complaint(config).ends_with(": longer than the 96 bytes of a socket's path less a port"));
+}
+
 TEST_CASE("check: a console's path") {
   Config config = good();
   config.console.kind = ConsoleConfig::Kind::kUnix;

@@ -200,6 +200,17 @@ TEST_CASE("options: the console") {
   CHECK(refused({"--console", "pty"}).message.find("is not tty") != std::string::npos);
 }
 
+TEST_CASE("options: a virtio socket") {
+  CHECK_FALSE(accepted({}).config.vsock);
+  const auto vsock = accepted({"--vsock", "3,path=/run/vm.vsock"}).config.vsock;
+  REQUIRE(vsock);
+  CHECK(vsock->cid == 3);
+  CHECK(vsock->path == "/run/vm.vsock");
+  CHECK(refused({"--vsock", "4294967296,path=/s"}).message.find("is more than 4294967295") !=
+        std::string::npos);
+  CHECK(refused({"--vsock", "guest,path=/s"}).message.find("is not a number") != std::string::npos);
+}
+
 TEST_CASE("options: standard streams as the console") {
   const ConsoleConfig terminal = console_config({}, true);
   CHECK(terminal.input_fd == 0);

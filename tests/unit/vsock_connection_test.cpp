@@ -1,0 +1,605 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "devices/vsock_connection.h"
+
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "tests/fakes/vsock_fixture.h"
+
+namespace uvmm {
+namespace {
+
+using Fields = VsockFixture::Fields;
+
+constexpr u32 kReceive = VIRTIO_VSOCK_SHUTDOWN_RCV;
+constexpr u32 kSend = VIRTIO_VSOCK_SHUTDOWN_SEND;
+
+// --- the guest connects
+
+TEST_CASE("vsock connection: the guest connects to a program of the host") {
+  VsockFixture f;
+  f.send(VIRTIO_VSOCK_OP_REQUEST);
+  const Op& connect = f.io.pending(f.io.find(Op::Kind::kConnect));
+  CHECK(std::string(static_cast<const sockaddr_un*>(connect.address)->sun_path) ==
+        f.directory.path + "/s_52");
+  f.finish(Op::Kind::kConnect, 0);
+  const auto response = f.packet();
+  REQUIRE(response);
+  CHECK(response->header.op == VIRTIO_VSOCK_OP_RESPONSE);
+  CHECK(response->header.src_port == 52);
+  CHECK(response->header.dst_port == VsockFixture::kGuestPort);
+  CHECK(response->header.type == VIRTIO_VSOCK_TYPE_STREAM);
+  CHECK(response->header.buf_alloc == VsockCredit::kWindow);
+}
+
+TEST_CASE("[case 125] vsock connection: without a program that listens, the answer is a reset at once") {
+  const i32 error = GENERATE(-ENOENT, -ECONNREFUSED, -EACCES, -EPROTOTYPE, -EIO);
+  VsockFixture f;
+  f.send(VIRTIO_VSOCK_OP_REQUEST);
+  f.finish(Op::Kind::kConnect, error);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("[case 125] vsock connection: a symbolic link is nothing that listens") {
+  VsockFixture f;
+  std::filesystem::create_symlink("/run/other.socket", f.directory.path + "/s_52");
+  f.send(VIRTIO_VSOCK_OP_REQUEST);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK_FALSE(f.waits_for(Op::Kind::kConnect));
+}
+
+TEST_CASE("vsock connection: a program whose queue is full is asked again, for two seconds") {
+  VsockFixture f;
+  f.send(VIRTIO_VSOCK_OP_REQUEST);
+  for (int i = 0; i < 3; ++i) {
+    f.finish(Op::Kind::kConnect, -EAGAIN);
+    f.finish(Op::Kind::kTimeout, -ETIME);  // its second
+    if (f.waits_for(Op::Kind::kTimeout) && !f.waits_for(Op::Kind::kConnect))
+      f.finish(Op::Kind::kTimeout, -ETIME);
+  }
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  f.pass_seconds(5);
+  CHECK_FALSE(f.waits_for(Op::Kind::kConnect));
+  CHECK(f.device.connections() == 0);
+}
+
+// --- guest to host
+
+TEST_CASE("vsock connection: what the guest sends goes from its buffers to the socket") {
+  VsockFixture f;
+  f.connect();
+  f.send(VIRTIO_VSOCK_OP_RW, {}, "hello");
+  CHECK(f.sending() == "hello");
+  CHECK_FALSE(f.transmitter.take_used());  // its buffer is in use
+  f.finish(Op::Kind::kSendmsg, 5);
+  CHECK(f.transmitter.take_used()->len == 0);
+}
+
+TEST_CASE("vsock connection: what comes in one turn is one system call") {
+  VsockFixture f;
+  f.connect();
+  f.offer(VIRTIO_VSOCK_OP_RW, {}, "one ");
+  f.offer(VIRTIO_VSOCK_OP_RW, {}, "two ");
+  f.offer(VIRTIO_VSOCK_OP_RW, {}, "three");
+  f.kick();
+  CHECK(f.take_all() == "one two three");
+  CHECK(f.transmitter.used_index() == 4);
+}
+
+TEST_CASE("vsock connection: a slow reader holds up no buffer of the guest, and keeps its order") {
+  VsockFixture f;
+  f.connect();
+  f.offer(VIRTIO_VSOCK_OP_RW, {}, "abc");
+  f.offer(VIRTIO_VSOCK_OP_RW, {}, "def");
+  f.kick();
+  f.finish(Op::Kind::kSendmsg, 2);
+  CHECK(f.transmitter.used_index() == 3);
+  f.send(VIRTIO_VSOCK_OP_RW, {}, "ghi");
+  CHECK(f.transmitter.used_index() == 4);
+  CHECK_FALSE(f.waits_for(Op::Kind::kSendmsg));
+  for (u32 i = 0; i < f.io.size(); ++i)
+    if (f.io.pending(i).kind == Op::Kind::kPoll && f.io.pending(i).flags == POLLOUT) f.io.finish(i, POLLOUT);
+  CHECK(f.take_all() == "cdefghi");
+}
+
+TEST_CASE("vsock connection: the guest hears of its credit at half the window") {
+  VsockFixture f;
+  f.connect();
+  f.send_bulk(64_KiB);
+  f.take_all();
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  f.send_bulk(64_KiB);
+  f.take_all();
+  const auto update = f.packet();
+  REQUIRE(update);
+  CHECK(update->header.op == VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+  CHECK(update->header.fwd_cnt == 128_KiB);
+}
+
+TEST_CASE("vsock connection: a request for credit is answered") {
+  VsockFixture f;
+  f.connect();
+  f.send_bulk(10);
+  f.take_all();
+  f.send(VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+  const auto update = f.packet();
+  REQUIRE(update);
+  CHECK(update->header.op == VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+  CHECK(update->header.fwd_cnt == 10);
+}
+
+TEST_CASE("[case 129] vsock connection: more than the credit is a reset, and no more is kept than that") {
+  VsockFixture f;
+  f.connect();
+  f.send_bulk(256_KiB);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  f.send_bulk(1);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  f.finish(Op::Kind::kSendmsg, 100);
+  f.finish(Op::Kind::kPoll, POLLHUP);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("[case 131] vsock connection: a program that has gone lets the guest read on, and no more write") {
+  VsockFixture f;
+  Fields fields;
+  const Fd end = f.open(fields);
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "unwanted");
+  f.finish(Op::Kind::kSendmsg, -EPIPE);
+  const auto shutdown = f.packet();
+  REQUIRE(shutdown);
+  CHECK(shutdown->header.op == VIRTIO_VSOCK_OP_SHUTDOWN);
+  CHECK(shutdown->header.flags == kReceive);
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "on its way");  // is dropped, and its credit given back
+  CHECK_FALSE(f.waits_for(Op::Kind::kSendmsg));
+  f.host_says("last words");
+  CHECK(f.packet()->data == "last words");
+}
+
+TEST_CASE("[case 131] vsock connection: a program that went with data unread is a reset for the guest") {
+  VsockFixture f;
+  f.connect();
+  f.finish(Op::Kind::kPoll, POLLIN | POLLHUP);
+  f.finish(Op::Kind::kRecvmsg, -ECONNRESET);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("vsock connection: other failures of the socket are a reset, want of memory is none") {
+  VsockFixture f;
+  f.connect();
+  f.send(VIRTIO_VSOCK_OP_RW, {}, "data");
+  f.finish(Op::Kind::kSendmsg, -ENOBUFS);
+  f.finish(Op::Kind::kTimeout, -ETIME);
+  CHECK(f.sending() == "data");
+  f.finish(Op::Kind::kSendmsg, -EIO);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  f.finish(Op::Kind::kPoll, POLLHUP);
+  CHECK(f.device.connections() == 0);
+}
+
+// --- host to guest
+
+TEST_CASE("vsock connection: what the host writes is read into the guest's buffers") {
+  VsockFixture f;
+  f.connect();
+  f.finish(Op::Kind::kPoll, POLLIN);
+  CHECK(f.io.length_of(f.io.find(Op::Kind::kRecvmsg)) == 31 * 4096);  // all that are left
+  f.answer_read(std::string(5000, 'h'));
+  CHECK(f.packet()->data == std::string(4096, 'h'));
+  const auto second = f.packet();
+  CHECK(second->data == std::string(904, 'h'));
+  CHECK(second->header.op == VIRTIO_VSOCK_OP_RW);
+  CHECK_FALSE(f.packet());
+  CHECK(f.waits_for(Op::Kind::kPoll));  // there was no more
+}
+
+TEST_CASE("vsock connection: no more is read than the guest has room for") {
+  VsockFixture f;
+  f.connect({.buf_alloc = 100});
+  f.finish(Op::Kind::kPoll, POLLIN);
+  CHECK(f.io.length_of(f.io.find(Op::Kind::kRecvmsg)) == 100);
+  f.answer_read(std::string(100, 'h'));
+  CHECK(f.packet()->data.size() == 100);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+  CHECK_FALSE(f.waits_for(Op::Kind::kPoll));
+  f.send(VIRTIO_VSOCK_OP_CREDIT_UPDATE, {.buf_alloc = 100, .fwd_cnt = 30});
+  CHECK(f.io.length_of(f.io.find(Op::Kind::kRecvmsg)) == 30);
+}
+
+TEST_CASE("[case 127] vsock connection: a guest that promises much room and never reads makes nothing grow") {
+  VsockFixture f(8);
+  f.connect({.buf_alloc = 0xffffffff});
+  f.finish(Op::Kind::kPoll, POLLIN);
+  CHECK(f.io.length_of(f.io.find(Op::Kind::kRecvmsg)) == 7 * 4096);
+  f.answer_read(std::string(7 * 4096, 'h'));
+  CHECK_FALSE(f.waits_for(Op::Kind::kPoll));
+  CHECK_FALSE(f.waits_for(Op::Kind::kRecvmsg));
+}
+
+TEST_CASE("[case 128] vsock connection: credit that makes no sense is none") {
+  VsockFixture f;
+  f.connect({.buf_alloc = 1000});
+  f.host_says(std::string(500, 'h'));
+  const Fields nonsense = GENERATE(Fields{.buf_alloc = 400, .fwd_cnt = 0},              // shrinks
+                                   Fields{.buf_alloc = 1000, .fwd_cnt = u32(0) - 501},  // goes back
+                                   Fields{.buf_alloc = 1000, .fwd_cnt = 501},           // jumps
+                                   Fields{.buf_alloc = 0, .fwd_cnt = 500});
+  f.send(VIRTIO_VSOCK_OP_CREDIT_UPDATE, nonsense);
+  f.finish(Op::Kind::kPoll, POLLIN);
+  CHECK_FALSE(f.waits_for(Op::Kind::kRecvmsg));
+  f.send(VIRTIO_VSOCK_OP_CREDIT_UPDATE, {.buf_alloc = 1000, .fwd_cnt = 500});
+  CHECK(f.io.length_of(f.io.find(Op::Kind::kRecvmsg)) == 1000);
+}
+
+TEST_CASE("vsock connection: an interrupted or short-lived failure of reading is passed over") {
+  const i32 error = GENERATE(-EAGAIN, -EINTR, -ENOBUFS);
+  VsockFixture f;
+  f.connect();
+  f.finish(Op::Kind::kPoll, POLLIN);
+  f.finish(Op::Kind::kRecvmsg, error);
+  if (error == -ENOBUFS) f.finish(Op::Kind::kTimeout, -ETIME);
+  f.host_says("data");
+  CHECK(f.packet()->data == "data");
+}
+
+// --- ends
+
+TEST_CASE("[case 130] vsock connection: a guest that stops sending still receives") {
+  VsockFixture f;
+  Fields fields;
+  const Fd end = f.open(fields);
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "question");
+  fields.flags = kSend;
+  f.send(VIRTIO_VSOCK_OP_SHUTDOWN, fields);
+  CHECK_FALSE(at_end(end));  // not before all is out
+  CHECK(f.take_all() == "question");
+  CHECK(at_end(end));
+  f.host_says("answer");
+  CHECK(f.packet()->data == "answer");
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "more");  // against its word
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+}
+
+TEST_CASE("[case 130] vsock connection: a guest that stops receiving still sends") {
+  VsockFixture f;
+  Fields fields;
+  const Fd end = f.open(fields);
+  fields.flags = kReceive;
+  f.send(VIRTIO_VSOCK_OP_SHUTDOWN, fields);
+  CHECK(::send(end.get(), "x", 1, MSG_NOSIGNAL) < 0);
+  CHECK(errno == EPIPE);
+  f.finish(Op::Kind::kPoll, POLLIN | POLLRDHUP);  // as it follows from the socket's end
+  CHECK_FALSE(f.waits_for(Op::Kind::kRecvmsg));
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "data");
+  CHECK(f.take_all() == "data");
+  CHECK(f.device.connections() == 1);
+}
+
+TEST_CASE("[case 130] vsock connection: a guest that closes is answered when all it sent is out") {
+  VsockFixture f;
+  Fields fields;
+  const Fd end = f.open(fields);
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "last words");
+  fields.flags = kReceive | kSend | 0xfc;
+  f.send(VIRTIO_VSOCK_OP_SHUTDOWN, fields);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  CHECK(f.take_all() == "last words");
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK(at_end(end));
+  f.finish(Op::Kind::kPoll, POLLHUP);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("[case 130] vsock connection: a shutdown of nothing changes nothing") {
+  VsockFixture f;
+  f.connect();
+  f.send(VIRTIO_VSOCK_OP_SHUTDOWN, {.flags = 0});
+  f.send(VIRTIO_VSOCK_OP_SHUTDOWN, {.flags = 0xfc});
+  f.host_says("data");
+  CHECK(f.packet()->data == "data");
+}
+
+TEST_CASE("[case 130] vsock connection: a shutdown before the connection is there is a reset") {
+  const u32 flags = GENERATE(1u, 2u, 3u, 0xffu);
+  VsockFixture f;
+  f.send(VIRTIO_VSOCK_OP_REQUEST);
+  f.send(VIRTIO_VSOCK_OP_SHUTDOWN, {.flags = flags});
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  f.finish(Op::Kind::kConnect, 0);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE(
+    "vsock connection: a guest that closes and waits in vain is answered; what it sent is still delivered") {
+  VsockFixture f;
+  Fields fields;
+  const Fd end = f.open(fields);
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "for a slow reader");
+  f.finish(Op::Kind::kSendmsg, -EAGAIN);
+  fields.flags = kReceive | kSend;
+  f.send(VIRTIO_VSOCK_OP_SHUTDOWN, fields);
+  SECTION("by the device's timeout") {
+    f.pass_seconds(VsockConnection::kCloseSeconds + 1);
+    CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  }
+  SECTION("by its own") {
+    f.send(VIRTIO_VSOCK_OP_RST, fields);
+  }
+  CHECK(f.device.connections() == 1);
+  while (f.waits_for(Op::Kind::kPoll)) f.finish(Op::Kind::kPoll, POLLOUT);
+  CHECK(f.take_all() == "for a slow reader");
+  while (f.waits_for(Op::Kind::kPoll)) f.finish(Op::Kind::kPoll, POLLHUP);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("vsock connection: what a guest has left behind and nobody reads goes after five minutes") {
+  VsockFixture f;
+  Fields fields;
+  const Fd end = f.open(fields);
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "for nobody");
+  f.finish(Op::Kind::kSendmsg, -EAGAIN);
+  fields.flags = kReceive | kSend;
+  f.send(VIRTIO_VSOCK_OP_SHUTDOWN, fields);
+  f.send(VIRTIO_VSOCK_OP_RST, fields);
+  f.pass_seconds(VsockConnection::kDeliverSeconds);
+  CHECK_FALSE(at_end(end));
+  f.pass_seconds(1);
+  CHECK(at_end(end));
+}
+
+TEST_CASE("vsock connection: a reset by the guest ends all at once") {
+  VsockFixture f;
+  Fields fields;
+  const Fd end = f.open(fields);
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "lost");
+  f.finish(Op::Kind::kSendmsg, -EAGAIN);
+  f.send(VIRTIO_VSOCK_OP_RST, fields);
+  CHECK(at_end(end));
+  while (f.waits_for(Op::Kind::kPoll)) f.finish(Op::Kind::kPoll, POLLHUP);
+  CHECK(f.device.connections() == 0);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+}
+
+TEST_CASE("vsock connection: a host program that stops sending still receives") {
+  VsockFixture f;
+  f.connect();
+  f.finish(Op::Kind::kPoll, POLLIN | POLLRDHUP);
+  f.finish(Op::Kind::kRecvmsg, 0);
+  const auto shutdown = f.packet();
+  CHECK(shutdown->header.op == VIRTIO_VSOCK_OP_SHUTDOWN);
+  CHECK(shutdown->header.flags == kSend);
+  f.send(VIRTIO_VSOCK_OP_RW, {}, "answer");
+  CHECK(f.take_all() == "answer");
+  CHECK(f.io.pending(f.io.find(Op::Kind::kPoll)).flags == 0);  // only a hang-up is waited for
+}
+
+TEST_CASE(
+    "vsock connection: a host program that closes is the end of both directions, until the guest confirms") {
+  VsockFixture f;
+  f.connect();
+  f.finish(Op::Kind::kPoll, POLLIN | POLLRDHUP | POLLHUP);
+  f.finish(Op::Kind::kRecvmsg, 0);
+  f.finish(Op::Kind::kPoll, POLLHUP);
+  CHECK(f.packet()->header.flags == kSend);
+  CHECK(f.packet()->header.flags == (kSend | kReceive));
+  SECTION("which it does") {
+    f.send(VIRTIO_VSOCK_OP_RST);
+    CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  }
+  SECTION("which it does not") {
+    f.pass_seconds(VsockConnection::kCloseSeconds + 1);
+    CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  }
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE(
+    "[case 135] vsock connection: data of a connection that was reset never reaches the next on its ports") {
+  VsockFixture f;
+  f.connect();
+  f.finish(Op::Kind::kPoll, POLLIN);
+  f.send(VIRTIO_VSOCK_OP_RST);
+  f.send(VIRTIO_VSOCK_OP_REQUEST);
+  f.finish(Op::Kind::kConnect, 0);
+  f.answer_read("for the old one");
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RESPONSE);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  f.host_says("for the new one");
+  CHECK(f.packet()->data == "for the new one");
+}
+
+TEST_CASE("[case 135] vsock connection: host programs' ports are not used again soon") {
+  VsockFixture f;
+  Fields first, second;
+  {
+    const Fd end = f.open(first);
+    f.send(VIRTIO_VSOCK_OP_RST, first);
+    f.finish(Op::Kind::kPoll, POLLHUP);
+  }
+  const Fd end = f.open(second);
+  CHECK(second.host_port == first.host_port + 1);
+}
+
+// --- host programs connect
+
+TEST_CASE("vsock connection: a host program connects to the guest and reads OK before anything else") {
+  VsockFixture f;
+  const Fd end = f.client();
+  f.say_line("CONNECT 1024\n");
+  const auto request = f.packet();
+  REQUIRE(request);
+  CHECK(request->header.op == VIRTIO_VSOCK_OP_REQUEST);
+  CHECK(request->header.dst_port == 1024);
+  const Fields fields{.host_port = request->header.src_port};
+  f.send(VIRTIO_VSOCK_OP_RESPONSE, fields);
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "SSH-2.0");
+  CHECK_FALSE(f.waits_for(Op::Kind::kSendmsg));
+  const auto answer = f.io.bytes_of(f.io.find(Op::Kind::kSend));
+  CHECK(std::string(answer.begin(), answer.end()) == fmt::format("OK {}\n", fields.host_port));
+  f.finish(Op::Kind::kSend, static_cast<i32>(answer.size()));
+  CHECK(f.take_all() == "SSH-2.0");
+}
+
+TEST_CASE("vsock connection: a guest that refuses, or does not answer, closes the host program's socket") {
+  VsockFixture f;
+  const Fd end = f.client();
+  f.say_line("CONNECT 1024\n");
+  const Fields fields{.host_port = f.packet()->header.src_port};
+  SECTION("refuses") {
+    f.send(VIRTIO_VSOCK_OP_RST, fields);
+  }
+  SECTION("does not answer") {
+    f.pass_seconds(VsockConnection::kConnectSeconds + 1);
+    CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  }
+  CHECK(at_end(end));
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("[case 132] vsock connection: a line that names no port closes the socket") {
+  const char* const line = GENERATE("CONNECT -1\n", "CONNECT 99999999999\n", "GET / HTTP/1.1\n", "\n");
+  VsockFixture f;
+  const Fd end = f.client();
+  f.say_line(line);
+  CHECK(at_end(end));
+  CHECK(f.device.connections() == 0);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+}
+
+TEST_CASE("[case 132] vsock connection: a program that names no port is waited for ten seconds") {
+  VsockFixture f;
+  const Fd end = f.client();
+  f.pass_seconds(VsockConnection::kLineSeconds);
+  CHECK_FALSE(at_end(end));
+  f.pass_seconds(1);
+  CHECK(at_end(end));
+  f.finish(Op::Kind::kPoll, POLLHUP);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("[case 132] vsock connection: of bytes without end 64 are read") {
+  VsockFixture f;
+  const Fd end = f.client();
+  f.say_line(std::string(60, 'C'));
+  f.finish(Op::Kind::kPoll, POLLIN);
+  CHECK(f.io.length_of(f.io.find(Op::Kind::kRecvmsg)) == 4);
+  f.answer_read("CCCC");
+  f.answer_read("CCCC");
+  CHECK(at_end(end));
+}
+
+TEST_CASE("vsock connection: the line may come in pieces, and what follows it is the guest's") {
+  VsockFixture f;
+  const Fd end = f.client();
+  f.say_line("CONN");
+  f.finish(Op::Kind::kPoll, POLLIN);
+  f.answer_read("ECT 1024\nhello");
+  CHECK(f.io.length_of(f.io.find(Op::Kind::kRecvmsg)) == 9);
+  f.answer_read("ECT 1024\n");
+  CHECK(f.op() == VIRTIO_VSOCK_OP_REQUEST);
+}
+
+TEST_CASE("vsock connection: a program that has gone before OK is a reset for the guest") {
+  VsockFixture f;
+  const Fd end = f.client();
+  f.say_line("CONNECT 1024\n");
+  f.send(VIRTIO_VSOCK_OP_RESPONSE, {.host_port = f.packet()->header.src_port});
+  f.finish(Op::Kind::kSend, -EPIPE);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK(f.device.connections() == 0);
+}
+
+// --- records
+
+constexpr Fields kRecord{.type = VIRTIO_VSOCK_TYPE_SEQPACKET};
+
+TEST_CASE("vsock connection: a record in several packets is one for the host") {
+  VsockFixture f;
+  f.connect(kRecord);
+  Fields fields = kRecord;
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "first half, ");
+  CHECK_FALSE(f.waits_for(Op::Kind::kSendmsg));
+  fields.flags = VIRTIO_VSOCK_SEQ_EOM;
+  f.offer(VIRTIO_VSOCK_OP_RW, fields, "second half");
+  f.offer(VIRTIO_VSOCK_OP_RW, fields, "another");
+  f.kick();
+  CHECK(f.sending() == "first half, second half");
+  f.finish(Op::Kind::kSendmsg, 23);
+  CHECK(f.sending() == "another");
+}
+
+TEST_CASE("vsock connection: a record of the host goes in as many packets as it takes") {
+  VsockFixture f;
+  f.connect(kRecord);
+  f.host_says(std::string(5000, 'r'));
+  const auto first = f.packet();
+  CHECK(first->data.size() == 4096);
+  CHECK(first->header.flags == 0);
+  const auto second = f.packet();
+  CHECK(second->data.size() == 904);
+  CHECK(second->header.flags == VIRTIO_VSOCK_SEQ_EOM);
+}
+
+TEST_CASE("vsock connection: a record waits for the guest's room, in pieces if need be") {
+  VsockFixture f;
+  Fields fields = kRecord;
+  fields.buf_alloc = 3000;
+  f.connect(fields);
+  f.host_says(std::string(2000, 'a'));
+  f.host_says(std::string(2000, 'b'));
+  CHECK(f.packet()->data == std::string(2000, 'a'));
+  CHECK(f.packet()->data == std::string(1000, 'b'));
+  CHECK(f.op() == VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+  fields.fwd_cnt = 2000;
+  f.send(VIRTIO_VSOCK_OP_CREDIT_UPDATE, fields);
+  const auto rest = f.packet();
+  CHECK(rest->data == std::string(1000, 'b'));
+  CHECK(rest->header.flags == VIRTIO_VSOCK_SEQ_EOM);
+}
+
+TEST_CASE("vsock connection: a record that the guest can never take is a reset") {
+  VsockFixture f;
+  Fields fields = kRecord;
+  fields.buf_alloc = 3000;
+  f.connect(fields);
+  f.host_says(std::string(3001, 'x'));
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("vsock connection: a record that the socket cuts is a reset") {
+  VsockFixture f;
+  f.connect(kRecord);
+  Fields fields = kRecord;
+  fields.flags = VIRTIO_VSOCK_SEQ_EOM;
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "record");
+  f.finish(Op::Kind::kSendmsg, 3);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+}
+
+TEST_CASE("[case 129] vsock connection: empty records do not pile up without bound") {
+  VsockFixture f;
+  f.connect(kRecord);
+  Fields fields = kRecord;
+  fields.flags = VIRTIO_VSOCK_SEQ_EOM;
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "x");
+  f.finish(Op::Kind::kSendmsg, -EAGAIN);
+  const auto header = f.header(VIRTIO_VSOCK_OP_RW, fields, 0);
+  const GuestAddress at = f.ram.allocate(sizeof header);
+  REQUIRE(f.ram.memory().write(at, header));
+  for (u64 i = 0; i <= VsockSink::kMostRecords && f.device.connections() == 1; ++i) {
+    while (f.transmitter.take_used()) continue;
+    f.transmitter.chain().reads_at(address(at), sizeof header).offer();
+    f.kick();
+    if (f.op() == VIRTIO_VSOCK_OP_RST) break;
+  }
+  while (f.waits_for(Op::Kind::kPoll)) f.finish(Op::Kind::kPoll, POLLHUP);
+  CHECK(f.device.connections() == 0);
+}
+
+}  // namespace
+}  // namespace uvmm

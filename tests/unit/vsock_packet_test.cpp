@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "devices/vsock_packet.h"
+
+#include <array>
+#include <catch2/catch.hpp>
+
+namespace uvmm {
+namespace {
+
+struct Buffer {
+  Buffer() {
+    header = {.src_cid = 5, .dst_cid = 2, .src_port = 7, .dst_port = 8, .len = 4, .type = 1, .op = 5};
+  }
+  Segments segments() {
+    pieces = {iovec{&header, 20}, iovec{reinterpret_cast<u8*>(&header) + 20, 24},
+              iovec{data.data(), data.size()}};
+    return Segments(pieces);
+  }
+  virtio_vsock_hdr header{};
+  std::array<char, 4> data{'d', 'a', 't', 'a'};
+  std::array<iovec, 3> pieces{};
+};
+
+TEST_CASE("vsock packet: a header in pieces, and its data behind it") {
+  Buffer buffer;
+  Segments segments = buffer.segments();
+  const auto packet = take_vsock_packet(segments, 5);
+  REQUIRE(packet);
+  CHECK(packet->whole);
+  CHECK(packet->tuple.guest_port == 7);
+  CHECK(packet->tuple.host_port == 8);
+  CHECK(packet->tuple.type == 1);
+  CHECK(segments.size() == 4);
+}
+
+TEST_CASE("[case 121] vsock packet: the length is bounded by what is there") {
+  Buffer buffer;
+  buffer.header.len = GENERATE(5u, 0xffffffffu);
+  Segments segments = buffer.segments();
+  const auto packet = take_vsock_packet(segments, 5);
+  REQUIRE(packet);
+  CHECK_FALSE(packet->whole);
+}
+
+TEST_CASE("[case 122] vsock packet: CIDs are compared in all their bits") {
+  Buffer buffer;
+  SECTION("source") {
+    buffer.header.src_cid = GENERATE(u64{4}, u64{1} << 32 | 5, u64{2}, ~u64{0});
+  }
+  SECTION("destination") {
+    buffer.header.dst_cid = GENERATE(u64{5}, u64{1} << 32 | 2, u64{0}, u64{1});
+  }
+  Segments segments = buffer.segments();
+  CHECK_FALSE(take_vsock_packet(segments, 5));
+}
+
+}  // namespace
+}  // namespace uvmm

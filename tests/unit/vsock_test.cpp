@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "devices/vsock.h"
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/fakes/vsock_fixture.h"
+
+namespace uvmm {
+namespace {
+
+using Fields = VsockFixture::Fields;
+
+TEST_CASE("vsock: it has the guest's CID, and streams and records") {
+  VsockFixture f;
+  CHECK(f.device.device_id() == VIRTIO_ID_VSOCK);
+  CHECK(f.device.features() == feature(VIRTIO_VSOCK_F_SEQPACKET));
+  CHECK(f.device.queue_sizes().size() == 3);
+  le64 cid = 0;
+  REQUIRE(f.device.config().size() == sizeof cid);
+  std::memcpy(&cid, f.device.config().data(), sizeof cid);
+  CHECK(cid == VsockFixture::kCid);
+}
+
+TEST_CASE("[case 121] vsock: a length beyond the packet's buffers is a reset") {
+  const u32 len = GENERATE(6u, 0x10000u, 0xffffffffu);
+  VsockFixture f;
+  f.connect();
+  f.send(VIRTIO_VSOCK_OP_RW, {.len = len}, "hello");
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK_FALSE(f.waits_for(Op::Kind::kSendmsg));
+}
+
+TEST_CASE("[case 121] vsock: bytes behind the length are not the packet's") {
+  VsockFixture f;
+  f.connect();
+  f.send(VIRTIO_VSOCK_OP_RW, {.len = 2}, "hello");
+  CHECK(f.take_all() == "he");
+}
+
+TEST_CASE("[case 121] vsock: less than a header has no answer") {
+  VsockFixture f;
+  f.transmitter.chain().reads(u64{0}).offer();
+  f.transmitter.chain().reads_at(FakeRam::kEnd - 10, 44).offer();  // nor has one that is not in RAM
+  f.kick();
+  CHECK(f.transmitter.used_index() == 2);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+}
+
+TEST_CASE("[case 19] vsock: a header is read once, whatever becomes of it afterwards") {
+  VsockFixture f;
+  f.connect();
+  const GuestAddress at = f.ram.allocate(sizeof(virtio_vsock_hdr));
+  auto header = f.header(VIRTIO_VSOCK_OP_RW, {}, 4);
+  REQUIRE(f.ram.memory().write(at, header));
+  f.transmitter.chain().reads_at(address(at), sizeof header).reads_at(FakeRam::kBoundary, 100).offer();
+  f.kick();
+  header.len = 100;
+  REQUIRE(f.ram.memory().write(at, header));
+  CHECK(f.sending().size() == 4);
+}
+
+TEST_CASE("[case 122] vsock: packets from another CID or to another have no answer") {
+  const Fields fields =
+      GENERATE(Fields{.src_cid = 6}, Fields{.src_cid = 2}, Fields{.src_cid = u64{1} << 32 | 5},
+               Fields{.dst_cid = 3}, Fields{.dst_cid = u64{1} << 32 | 2});
+  VsockFixture f;
+  f.send(VIRTIO_VSOCK_OP_REQUEST, fields);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("[case 122] vsock: unknown operations and types are answered with a reset") {
+  VsockFixture f;
+  SECTION("an operation that does not exist") {
+    f.send(GENERATE(0, 8, 0xffff));
+  }
+  SECTION("a type that does not exist") {
+    f.send(VIRTIO_VSOCK_OP_REQUEST, {.type = 3});
+  }
+  SECTION("an operation, on a connection") {
+    f.connect();
+    f.send(9);
+  }
+  SECTION("a type, on a connection of another") {
+    f.connect();
+    f.send(VIRTIO_VSOCK_OP_RW, {.type = VIRTIO_VSOCK_TYPE_SEQPACKET}, "x");
+  }
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+}
+
+TEST_CASE("vsock: a driver without records gets none") {
+  VsockFixture f(32, 0);
+  f.send(VIRTIO_VSOCK_OP_REQUEST, {.type = VIRTIO_VSOCK_TYPE_SEQPACKET});
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK(f.io.size() == 1);  // only streams are accepted
+}
+
+TEST_CASE("[case 123] vsock: what belongs to no connection is answered with resets, of which few wait") {
+  const u16 op = GENERATE(VIRTIO_VSOCK_OP_RW, VIRTIO_VSOCK_OP_CREDIT_UPDATE, VIRTIO_VSOCK_OP_CREDIT_REQUEST,
+                          VIRTIO_VSOCK_OP_SHUTDOWN, VIRTIO_VSOCK_OP_RESPONSE);
+  VsockFixture f(2);
+  const GuestAddress at = f.ram.allocate(sizeof(virtio_vsock_hdr));
+  REQUIRE(f.ram.memory().write(at, f.header(op, {}, 0)));
+  for (int i = 0; i < 5000; ++i) {
+    while (f.transmitter.take_used()) continue;
+    f.transmitter.chain().reads_at(address(at), sizeof(virtio_vsock_hdr)).offer();
+    f.kick();
+  }
+  u64 resets = 0;
+  while (f.op() == VIRTIO_VSOCK_OP_RST) {
+    ++resets;
+    f.post(1, 64);
+  }
+  CHECK(resets == 2 + VsockOutbox::kMostResets);
+}
+
+TEST_CASE("[case 123] vsock: a reset that belongs to no connection has no answer") {
+  VsockFixture f;
+  f.send(VIRTIO_VSOCK_OP_RST);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+}
+
+TEST_CASE("[case 124] vsock: a request for ports that are in use resets the connection that has them, once") {
+  VsockFixture f;
+  f.connect();
+  f.send(VIRTIO_VSOCK_OP_REQUEST);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  f.finish(Op::Kind::kPoll, POLLHUP);
+  CHECK(f.device.connections() == 0);
+}
+
+TEST_CASE("[case 126] vsock: requests beyond the limit are reset, and nothing is left when all have closed") {
+  VsockFixture f;
+  const GuestAddress at = f.ram.allocate(sizeof(virtio_vsock_hdr));
+  u64 resets = 0;
+  for (u32 i = 0; i < VsockTable::kMostConnections + 100; ++i) {
+    while (f.transmitter.take_used()) continue;
+    REQUIRE(f.ram.memory().write(at, f.header(VIRTIO_VSOCK_OP_REQUEST, {.guest_port = 2000 + i}, 0)));
+    f.transmitter.chain().reads_at(address(at), sizeof(virtio_vsock_hdr)).offer();
+    f.kick();
+    for (; f.op() == VIRTIO_VSOCK_OP_RST; ++resets) f.post(1, 64);
+  }
+  CHECK(f.device.connections() <= VsockTable::kMostConnections);
+  CHECK(f.device.connections() + resets == VsockTable::kMostConnections + 100);
+  const Fd next(::dup(0));
+  CHECK(next.get() < static_cast<int>(::sysconf(_SC_OPEN_MAX)) - 60);
+  f.io.finish_all(-ECONNREFUSED);
+}
+
+TEST_CASE("[case 126] vsock: some descriptors are left for everything else") {
+  VsockFixture f;
+  CHECK(f.host->within_reserve(100));
+  CHECK_FALSE(f.host->within_reserve(INT_MAX));
+}
+
+TEST_CASE("[case 126] vsock: a host without descriptors is asked again later") {
+  const i32 error = GENERATE(-EMFILE, -ENFILE, -ENOMEM, -ECONNABORTED);
+  VsockFixture f;
+  f.io.finish(0, error);
+  CHECK(f.waits_for(Op::Kind::kTimeout));
+  f.finish(Op::Kind::kTimeout, -ETIME);
+  u32 accepting = 0;
+  for (u32 i = 0; i < f.io.size(); ++i) accepting += f.io.pending(i).kind == Op::Kind::kAccept;
+  CHECK(accepting == 2);
+}
+
+TEST_CASE("[case 133] vsock: without buffers to receive into, nothing is done again and again") {
+  VsockFixture f(1);
+  f.connect();
+  std::vector<Fd> ends;
+  for (int i = 0; i < 50; ++i) {
+    ends.push_back(f.client());
+    f.finish(Op::Kind::kPoll, POLLIN);
+    if (f.waits_for(Op::Kind::kRecvmsg)) {
+      f.answer_read("CONNECT 7\n");
+      f.answer_read("CONNECT 7\n");
+    }
+  }
+  const u64 before = f.io.submitted;
+  for (int i = 0; i < 100; ++i) f.io.end_turn();
+  CHECK(f.io.submitted == before);
+  f.post(60, 64);
+  u64 requests = 0;
+  while (f.op() == VIRTIO_VSOCK_OP_REQUEST) ++requests;
+  CHECK(requests >= 49);
+}
+
+TEST_CASE("[case 134] vsock: the event queue is left alone") {
+  VsockFixture f;
+  FakeDriver events(f.ram);
+  FakeQueue queue(f.device.io(), events);
+  events.chain().writes(sizeof(virtio_vsock_event)).offer();
+  f.tasks.spawn(f.device.run(queue.queue, Vsock::kEventQueue));
+  queue.queue.notify();
+  f.io.end_turn();
+  CHECK_FALSE(events.take_used());  // to the driver, one that is used says that all connections are gone
+  queue.queue.stop();
+}
+
+TEST_CASE("vsock: connections take turns at the guest's buffers") {
+  VsockFixture f(2);
+  f.connect({.guest_port = 1});
+  f.connect({.guest_port = 2});
+  for (int i = 0; i < 2; ++i) f.finish(Op::Kind::kPoll, POLLIN);
+  CHECK_FALSE(f.waits_for(Op::Kind::kRecvmsg));
+  std::vector<u32> ports;
+  for (int i = 0; i < 4; ++i) {
+    f.post(1);
+    f.answer_read(std::string(4096, 'x'));  // there is always more
+    ports.push_back(f.packet()->header.dst_port);
+  }
+  CHECK(ports == std::vector<u32>{1, 2, 1, 2});
+}
+
+TEST_CASE("vsock: a header may lie in any number of pieces") {
+  VsockFixture f(1);
+  f.connect();
+  const GuestAddress at = f.ram.allocate(64);
+  auto chain = f.receiver.chain();
+  for (u64 i = 0; i < 43; ++i) chain.writes_at(address(at) + i, 1);
+  chain.writes_at(address(at) + 43, 21).indirect().offer();
+  f.rx.queue.notify();
+  f.host_says("split");
+  CHECK(f.receiver.take_used()->len == 49);
+  const auto header = f.receiver.field<virtio_vsock_hdr>(at);
+  CHECK(header.op == VIRTIO_VSOCK_OP_RW);
+  CHECK(header.len == 5);
+  const auto bytes = f.receiver.bytes(at + sizeof header, 5);
+  CHECK(std::string(bytes.begin(), bytes.end()) == "split");
+}
+
+TEST_CASE("[case 13] vsock: buffers to receive into that hold no packet come back empty") {
+  VsockFixture f(0);
+  f.receiver.chain().writes(sizeof(virtio_vsock_hdr)).offer();
+  f.receiver.chain().writes_at(FakeRam::kEnd - 44, 4096).offer();
+  f.post(1);
+  f.send(VIRTIO_VSOCK_OP_RW, {}, "x");
+  CHECK(f.receiver.take_used()->len == 0);
+  CHECK(f.receiver.take_used()->len == 0);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+}
+
+TEST_CASE("vsock: a reset of the device closes every socket and leaves nothing behind") {
+  VsockFixture f;
+  Fields fields;
+  const Fd end = f.open(fields);
+  const Fd asking = f.client();
+  f.send(VIRTIO_VSOCK_OP_RW, fields, "in flight");
+  f.send(VIRTIO_VSOCK_OP_REQUEST, {.host_port = 9, .guest_port = 9});
+  f.reset();
+  CHECK(f.device.connections() == 0);
+  CHECK(at_end(end));
+  CHECK(at_end(asking));
+}
+
+TEST_CASE("vsock: a driver that comes after a reset starts afresh") {
+  VsockFixture f;
+  f.connect();
+  f.reset();
+  f.device.io().reopen();
+  f.device.start(0);
+  FakeDriver receiver(f.ram), transmitter(f.ram);
+  FakeQueue rx(f.device.io(), receiver), tx(f.device.io(), transmitter);
+  f.tasks.spawn(f.device.run(rx.queue, Vsock::kReceiveQueue));
+  f.tasks.spawn(f.device.run(tx.queue, Vsock::kTransmitQueue));
+  const auto at = receiver.chain().writes(64).offer();
+  transmitter.chain().reads(f.header(VIRTIO_VSOCK_OP_RW, {}, 0)).offer();
+  tx.queue.notify();
+  f.io.end_turn();
+  CHECK(receiver.field<virtio_vsock_hdr>(at[0]).op == VIRTIO_VSOCK_OP_RST);
+  rx.queue.stop();
+  tx.queue.stop();
+  f.reset();
+}
+
+TEST_CASE("vsock: the receive queue alone can be stopped, too") {
+  FakeIo io;
+  Log log;
+  VsockDirectory directory;
+  const auto host = *VsockHost::open(directory.path + "/s");
+  Vsock device(io, *host, 3, log);
+  FakeDriver driver;
+  FakeQueue queue(device.io(), driver);
+  TaskScope tasks;
+  device.start(0);
+  tasks.spawn(device.run(queue.queue, Vsock::kReceiveQueue));
+  queue.queue.stop();
+  device.io().cancel_all();
+  device.stop();
+  CHECK(tasks.empty());
+}
+
+}  // namespace
+}  // namespace uvmm
