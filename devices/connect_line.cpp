@@ -3,6 +3,7 @@
 
 #include <linux/vm_sockets.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include <fmt/core.h>

@@ -3,6 +3,7 @@
 // in no other way than as a decimal number.
 #include <linux/vm_sockets.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <string_view>
