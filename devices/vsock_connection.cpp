@@ -12,10 +12,8 @@ namespace uvmm {
 VsockConnection::VsockConnection(const Parts& parts, const virtio_vsock_hdr& request, const VsockTuple& tuple)
     : Sender(tuple), parts_(parts), from_host_(false), attached_(true), sink_(parts.io, *this) {
   credit_.guest_says(request.buf_alloc, request.fwd_cnt);
-  parts_.table.add(*this);
   parts_.table.attach(tuple_, *this);
-  wake_hook_.connection = this;
-  wake_hook_.run = [](TurnEnd& hook) { static_cast<WakeHook&>(hook).connection->wake_.resume_all(); };
+  set_up();
 }
 
 VsockConnection::VsockConnection(const Parts& parts, Fd client, u16 type)
@@ -24,9 +22,18 @@ VsockConnection::VsockConnection(const Parts& parts, Fd client, u16 type)
       fd_(std::move(client)),
       from_host_(true),
       sink_(parts.io, *this) {
+  set_up();
+}
+
+void VsockConnection::set_up() {
   parts_.table.add(*this);
   wake_hook_.connection = this;
   wake_hook_.run = [](TurnEnd& hook) { static_cast<WakeHook&>(hook).connection->wake_.resume_all(); };
+  end_watch_.connection = this;
+  end_watch_.kind = Op::Kind::kPollMultishot;
+  end_watch_.on_complete = [](Op& op, i32 events, bool more) {
+    static_cast<EndWatch&>(op).connection->saw_events(events, more);
+  };
 }
 
 VsockConnection::~VsockConnection() {
@@ -53,19 +60,31 @@ Task<> VsockConnection::serve() {
 }
 
 // Nothing is read from the host any more: it has said all, or the guest wants no more of it. The guest may
-// still send, until it closes or the host does.
+// still send, until it closes or the host does. The latter is watched for by a poll that goes on and on,
+// because on the ring one for nothing but POLLHUP ends with POLLRDHUP, too, which is old news here.
 Task<> VsockConnection::watch_for_end() {
-  while (!finished()) {
-    if (hung_up_) {
-      co_await wake_.wait();
-      continue;
-    }
-    const int fd = fd_.get();
-    const i32 ready = co_await parts_.io.poll(fd, 0);  // POLLHUP and POLLERR are always asked for
-    if (ready == -ECANCELED || finished()) continue;
+  if (hung_up_) say_shutdown(kVsockShutdownBoth);
+  if (!hung_up_ && !finished()) {
+    end_watch_.in_flight = true;
+    end_watch_.fd = fd_.get();
+    parts_.io.submit(end_watch_);
+  }
+  while (!finished()) co_await wake_.wait();
+  if (end_watch_.in_flight) parts_.io.cancel(end_watch_);
+  while (end_watch_.in_flight) co_await wake_.wait();
+}
+
+void VsockConnection::saw_events(i32 events, bool more) {
+  end_watch_.in_flight = more;
+  if (!hung_up_ && !dropped_ && (events < 0 || (events & (POLLHUP | POLLERR)))) {
     hung_up_ = true;
     say_shutdown(kVsockShutdownBoth);
   }
+  if (!more && !hung_up_ && !finished()) {  // the kernel ends it when it is short of room for completions
+    end_watch_.in_flight = true;
+    parts_.io.submit(end_watch_);
+  }
+  wake();
 }
 
 // --- what the guest says

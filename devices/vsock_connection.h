@@ -76,7 +76,9 @@ class VsockConnection final : public VsockOutbox::Sender,
   Task<> pass_on(std::span<const u8> record);
   bool read_failed(i32 error);
 
+  void set_up();
   Task<> watch_for_end();
+  void saw_events(i32 events, bool more);
 
   void respond();
   void take_shutdown(u32 flags);
@@ -101,6 +103,10 @@ class VsockConnection final : public VsockOutbox::Sender,
   struct WakeHook : TurnEnd {
     VsockConnection* connection = nullptr;
   };
+  struct EndWatch : Op {
+    VsockConnection* connection = nullptr;
+    bool in_flight = false;
+  };
 
   const Parts parts_;
   Fd fd_;
@@ -115,6 +121,7 @@ class VsockConnection final : public VsockOutbox::Sender,
   VsockSink sink_;
   WaitList wake_;
   WakeHook wake_hook_;
+  EndWatch end_watch_;
   std::unique_ptr<u8[]> record_;  // the one that is on its way to the guest
 };
 

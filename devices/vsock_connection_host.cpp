@@ -103,6 +103,7 @@ Task<> VsockConnection::read_bytes() {
     if (!more) {
       const i32 ready = co_await parts_.io.poll(fd, POLLIN | POLLRDHUP);
       if (ready < 0 && read_failed(ready)) co_return;
+      hung_up_ = ready > 0 && (ready & POLLHUP);
       more = true;
       continue;
     }
@@ -118,8 +119,8 @@ Task<> VsockConnection::read_bytes() {
   }
 }
 
-// Reads what there is into the lent buffers, which are the guest's or the outbox's again after that. `more`: they
-// were too few for it.
+// Reads what there is into the lent buffers, which are the guest's or the outbox's again after that. `more`:
+// they were too few for it.
 Task<i32> VsockConnection::receive_bytes(bool& more) {
   std::array<iovec, VsockOutbox::kMostBuffers> pieces;
   msghdr message{};
@@ -141,7 +142,7 @@ Task<i32> VsockConnection::receive_bytes(bool& more) {
 // Whether `result` of reading, 0 or an error, is the end of it.
 bool VsockConnection::read_failed(i32 result) {
   if (result == 0) {
-    say_shutdown(VIRTIO_VSOCK_SHUTDOWN_SEND);
+    if (!hung_up_) say_shutdown(VIRTIO_VSOCK_SHUTDOWN_SEND);  // else both, soon
     return true;
   }
   if (result == -EAGAIN || result == -EINTR || result == -ENOMEM || result == -ENOBUFS) return false;
@@ -164,6 +165,7 @@ Task<> VsockConnection::read_records() {
     const i32 ready = co_await parts_.io.poll(fd, POLLIN | POLLRDHUP);
     if (ready < 0 && read_failed(ready)) co_return;
     if (!wants_to_read()) co_return;
+    hung_up_ = ready > 0 && (ready & POLLHUP);
     const i32 got = co_await receive_record();
     if (got >= 0) {
       const std::span<const u8> record(record_.get(), static_cast<u64>(got));

@@ -74,7 +74,10 @@ struct VsockFixture {
     device.io().cancel_all();
     device.stop();
     io.end_turn();
-    while (!io.empty()) io.finish_all(-ECANCELED);
+    while (!io.empty()) {
+      io.finish_cancelled();
+      io.finish_all(-ECANCELED);
+    }
     CHECK(tasks.empty());
   }
 
@@ -168,6 +171,12 @@ struct VsockFixture {
       finish(Op::Kind::kSendmsg, static_cast<i32>(sending().size()));
     }
     return all;
+  }
+  // A socket's end, as all who wait for something of it see it.
+  void hang_up() {
+    while (waits_for(Op::Kind::kPoll)) finish(Op::Kind::kPoll, POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+    if (waits_for(Op::Kind::kPollMultishot)) io.fire(io.find(Op::Kind::kPollMultishot), POLLHUP);
+    io.finish_cancelled();
   }
   void pass_seconds(u32 seconds) {
     for (u32 i = 0; i < seconds && waits_for(Op::Kind::kTimeout); ++i) finish(Op::Kind::kTimeout, -ETIME);

@@ -67,7 +67,10 @@ struct World {
     device.io().cancel_all();
     device.stop();
     io.end_turn();
-    for (int i = 0; i < 1000 && !io.empty(); ++i) io.finish_all(-ECANCELED);
+    for (int i = 0; i < 1000 && !io.empty(); ++i) {
+      io.finish_cancelled();
+      io.finish_all(-ECANCELED);
+    }
     require(io.empty() && tasks.empty() && device.connections() == 0);
     require(rx.queue.chains_out() == 0 && tx.queue.chains_out() == 0);
   }
@@ -93,6 +96,7 @@ struct World {
     auto chain = receiver.chain();
     const int pieces = input.ConsumeIntegralInRange(1, 4);
     for (int i = 0; i < pieces; ++i) chain.writes_at(buffer(), input.ConsumeIntegralInRange<u32>(0, 5000));
+    if (pieces > 1) chain.indirect();
     chain.offer();
     rx.queue.notify();
     io.end_turn();
@@ -136,6 +140,10 @@ struct World {
                                       -EMFILE, -EBADF,  -ENOBUFS, -ECONNREFUSED, -ECANCELED, 0};
     const u32 i = input.ConsumeIntegralInRange<u32>(0, io.size() - 1);
     const Op& op = io.pending(i);
+    if (op.kind == Op::Kind::kPollMultishot) {
+      if (!io.cancelled.empty()) return io.finish_cancelled();
+      return io.fire(i, input.ConsumeBool() ? POLLHUP : POLLRDHUP);
+    }
     if (input.ConsumeIntegralInRange(0, 7) == 0 && op.kind != Op::Kind::kAccept)
       return io.finish(i, input.PickValueInArray(kErrors));
     switch (op.kind) {

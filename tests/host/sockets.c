@@ -37,7 +37,7 @@ static void usage(void) {
       "records COUNT MOST       records of 1 to MOST bytes, each with an echo\n"
       "half                     ends the sending, then still receives \"after\"\n"
       "lowat                    poll, epoll and SO_RCVLOWAT, against trickle\n"
-      "trickle                  sends 10 bytes, and 90 more when the peer sends one\n"
+      "trickle                  sends 10 bytes, when the peer sends one 90 more, and ends when it sends another\n"
       "exec COMMAND...          runs it with each connection as its standard input and output\n",
       stderr);
   exit(64);
@@ -322,6 +322,7 @@ static void lowat(int fd) {
   check(epoll_wait(epoll, &event, 1, 10000) == 1 && (event.events & EPOLLIN), "as much as SO_RCVLOWAT is");
   check(recv(fd, bytes, 100, MSG_DONTWAIT) == 100, "all 100 bytes");
   check(recv(fd, bytes, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN, "and no more");
+  write_all(fd, "e", 1);
   check(epoll_wait(epoll, &event, 1, 10000) == 1 && (event.events & EPOLLRDHUP), "epoll tells of the end");
   puts("lowat");
 }
@@ -331,6 +332,7 @@ static void trickle(int fd) {
   write_all(fd, bytes, 10);
   check(read(fd, bytes, 1) == 1, "the peer asks for more");
   for (int i = 0; i < 3; ++i) write_all(fd, bytes, 30);
+  check(read(fd, bytes, 1) == 1, "the peer asks for the end");
   shutdown(fd, SHUT_WR);
   while (read(fd, bytes, 1) > 0) continue;
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <catch2/catch.hpp>
+#include <utility>
 
 namespace uvmm {
 namespace {
@@ -44,12 +45,11 @@ TEST_CASE("[case 121] vsock packet: the length is bounded by what is there") {
 
 TEST_CASE("[case 122] vsock packet: CIDs are compared in all their bits") {
   Buffer buffer;
-  SECTION("source") {
-    buffer.header.src_cid = GENERATE(u64{4}, u64{1} << 32 | 5, u64{2}, ~u64{0});
-  }
-  SECTION("destination") {
-    buffer.header.dst_cid = GENERATE(u64{5}, u64{1} << 32 | 2, u64{0}, u64{1});
-  }
+  using Cids = std::pair<u64, u64>;
+  const Cids cids = GENERATE(Cids{4, 2}, Cids{u64{1} << 32 | 5, 2}, Cids{2, 2}, Cids{~u64{0}, 2}, Cids{5, 5},
+                             Cids{5, u64{1} << 32 | 2}, Cids{5, 0}, Cids{5, 1});
+  buffer.header.src_cid = cids.first;
+  buffer.header.dst_cid = cids.second;
   Segments segments = buffer.segments();
   CHECK_FALSE(take_vsock_packet(segments, 5));
 }

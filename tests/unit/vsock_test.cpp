@@ -128,7 +128,7 @@ TEST_CASE("[case 124] vsock: a request for ports that are in use resets the conn
   f.send(VIRTIO_VSOCK_OP_REQUEST);
   CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
   CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
-  f.finish(Op::Kind::kPoll, POLLHUP);
+  f.hang_up();
   CHECK(f.device.connections() == 0);
 }
 
