@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fakes/fake_io.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -97,6 +100,37 @@ void FakeIo::finish_all(i32 result) {
     complete(static_cast<u32>(at - in_flight_.begin()), result);
   }
   end_turn();
+}
+
+void FakeIo::perform(u32 i) {
+  const Op& op = pending(i);
+  const auto* const buffers = static_cast<const iovec*>(op.address);
+  const auto offset = static_cast<off_t>(op.offset);
+  ssize_t done = 0;
+  switch (op.kind) {
+    case Op::Kind::kReadv:
+      done = ::preadv2(op.fd, buffers, int(op.count), offset, int(op.flags));
+      break;
+    case Op::Kind::kWritev:
+      done = ::pwritev2(op.fd, buffers, int(op.count), offset, int(op.flags));
+      break;
+    case Op::Kind::kFsync:
+      done = ::fsync(op.fd);
+      break;
+    case Op::Kind::kFdatasync:
+      done = ::fdatasync(op.fd);
+      break;
+    case Op::Kind::kFallocate:
+      done = ::fallocate(op.fd, int(op.flags), offset, static_cast<off_t>(op.length));
+      break;
+    case Op::Kind::kTimeout:
+      return finish(i, -ETIME);
+    case Op::Kind::kNop:
+      break;
+    default:
+      throw std::logic_error("an operation that is not performed");
+  }
+  finish(i, done < 0 ? -errno : static_cast<i32>(done));
 }
 
 void FakeIo::fire(u32 i, i32 result) {

@@ -97,12 +97,13 @@ OpAwaiter Io::readv(int fd, std::span<const iovec> buffers, u64 offset) {
            .length = total_bytes(buffers)}};
 }
 
-OpAwaiter Io::writev(int fd, std::span<const iovec> buffers, u64 offset) {
+OpAwaiter Io::writev(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) {
   return {*this,
           Op::Kind::kWritev,
           {.fd = fd,
            .address = buffers.data(),
            .count = buffers.size(),
+           .flags = rwf_flags,
            .offset = offset,
            .length = total_bytes(buffers)}};
 }
@@ -134,6 +135,10 @@ OpAwaiter Io::recvmsg(int fd, msghdr& message, u32 msg_flags) {
 
 OpAwaiter Io::fdatasync(int fd) {
   return {*this, Op::Kind::kFdatasync, {.fd = fd}};
+}
+
+OpAwaiter Io::fsync(int fd) {
+  return {*this, Op::Kind::kFsync, {.fd = fd}};
 }
 
 OpAwaiter Io::fallocate(int fd, u32 mode, u64 offset, u64 length) {

@@ -28,10 +28,11 @@ struct Op {
     kWritev,
     kRead,  // fd, address = buffer, count = bytes, offset (kNoOffset for streams)
     kWrite,
-    kSend,           // a socket: fd, address = buffer, count = bytes, flags = MSG_*
-    kSendmsg,        // a socket: fd, address = msghdr, flags = MSG_*
-    kRecvmsg,        // likewise; what recvmsg() changes in the msghdr is changed
-    kFdatasync,      // fd
+    kSend,       // a socket: fd, address = buffer, count = bytes, flags = MSG_*
+    kSendmsg,    // a socket: fd, address = msghdr, flags = MSG_*
+    kRecvmsg,    // likewise; what recvmsg() changes in the msghdr is changed
+    kFdatasync,  // fd
+    kFsync,
     kFallocate,      // fd, flags = FALLOC_FL_*, offset, length
     kPoll,           // fd, flags = POLLIN...; result = the events that are ready
     kPollMultishot,  // likewise, completing again and again with more = true until cancelled
@@ -141,13 +142,14 @@ class Io {
 
   // Each of these is awaited at once: `const i32 done = co_await io.readv(fd, buffers, offset);`
   OpAwaiter readv(int fd, std::span<const iovec> buffers, u64 offset);
-  OpAwaiter writev(int fd, std::span<const iovec> buffers, u64 offset);
+  OpAwaiter writev(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags = 0);
   OpAwaiter read(int fd, std::span<u8> buffer, u64 offset = Op::kNoOffset);
   OpAwaiter write(int fd, std::span<const u8> buffer, u64 offset = Op::kNoOffset);
   OpAwaiter send(int fd, std::span<const u8> buffer, u32 msg_flags);
   OpAwaiter sendmsg(int fd, const msghdr& message, u32 msg_flags);
   OpAwaiter recvmsg(int fd, msghdr& message, u32 msg_flags);
   OpAwaiter fdatasync(int fd);
+  OpAwaiter fsync(int fd);
   OpAwaiter fallocate(int fd, u32 mode, u64 offset, u64 length);
   OpAwaiter poll(int fd, u32 events);
   OpAwaiter accept(int fd, u32 flags);

@@ -58,6 +58,9 @@ void prepare(io_uring_sqe* sqe, Op& op) {
     case Op::Kind::kFdatasync:
       io_uring_prep_fsync(sqe, op.fd, IORING_FSYNC_DATASYNC);
       break;
+    case Op::Kind::kFsync:
+      io_uring_prep_fsync(sqe, op.fd, 0);
+      break;
     case Op::Kind::kFallocate:
       // Written out, because liburing 2.3 declares offset and length as off_t.
       io_uring_prep_rw(IORING_OP_FALLOCATE, sqe, op.fd, nullptr, op.flags, op.offset);
