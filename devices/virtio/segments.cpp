@@ -48,6 +48,17 @@ u8* Segments::take_last_byte() {
   return byte;
 }
 
+u32 Segments::take_front(u64 bytes, std::span<iovec> places) {
+  u32 count = 0;
+  while (bytes > 0) {
+    const u64 step = std::min<u64>(bytes, pieces_.front().iov_len);
+    places[count++] = {pieces_.front().iov_base, step};
+    bytes -= step;
+    drop_front(step);
+  }
+  return count;
+}
+
 void Segments::drop_front(u64 bytes) {
   bytes = std::min(bytes, bytes_);
   bytes_ -= bytes;

@@ -58,6 +58,10 @@ class Segments {
   // hole.
   u8* take_last_byte();
 
+  // Where the next `bytes` are, as at most `bytes` pieces put into `places`, which are consumed; how many pieces
+  // these are. There are that many bytes, and `places` has room.
+  u32 take_front(u64 bytes, std::span<iovec> places);
+
   // Consumes up to `bytes` from the front.
   void drop_front(u64 bytes);
   // Leaves at most the first `bytes`.

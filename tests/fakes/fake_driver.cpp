@@ -36,8 +36,12 @@ GuestAddress FakeRam::allocate(u64 bytes, u64 alignment) {
 }
 
 void FakeRam::recycle() {
-  std::memset(low_.get(), 0, next_ - kStart);
-  next_ = kStart;
+  rewind(guest(kStart));
+}
+
+void FakeRam::rewind(GuestAddress start) {
+  std::memset(low_.get() + (address(start) - kStart), 0, next_ - address(start));
+  next_ = address(start);
 }
 
 FakeDriver::FakeDriver(u16 size, u64 negotiated)

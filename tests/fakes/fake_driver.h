@@ -33,6 +33,8 @@ class FakeRam {
 
   // A fresh piece of the first region.
   GuestAddress allocate(u64 bytes, u64 alignment = 1);
+  // Takes back what was allocated from `start` on, zeroed.
+  void rewind(GuestAddress start);
   // Takes all of these back, zeroed: cheaper than a new FakeRam for each of a million fuzz inputs.
   void recycle();
   u64 allocated() const { return next_ - kStart; }

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations on what is in a file. The host reads and writes the guest's buffers directly.
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "devices/fuse/operations.h"
+
+namespace uvmm::fuse {
+namespace {
+
+constexpr u64 kMostOffset = std::numeric_limits<i64>::max();
+constexpr u64 kMostCopied = 4_MiB;  // in one request: the guest asks for the rest
+
+// What is left of a read or write.
+struct Transfer {
+  int fd;
+  Segments& buffers;
+  u64 offset;
+  u32 flags;  // RWF_*
+  bool is_write;
+};
+
+OpAwaiter attempt(Io& io, const Transfer& transfer) {
+  const std::span<const iovec> buffers = transfer.buffers.iovecs();
+  return transfer.is_write ? io.writev(transfer.fd, buffers, transfer.offset, transfer.flags)
+                           : io.readv(transfer.fd, buffers, transfer.offset);
+}
+
+// Goes on until all is done, or the host does no more. How much it was, or -errno if it was nothing.
+Task<i64> run(Io& io, Transfer transfer) {
+  constexpr u32 kMostRefusals = 8;
+  constexpr u64 kPause = 1'000'000;  // nanoseconds
+  i64 total = 0;
+  for (u32 refusals = 0; !transfer.buffers.empty();) {
+    const i32 done = co_await attempt(io, transfer);
+    if (done == -EAGAIN || done == -EINTR) {
+      if (++refusals > kMostRefusals) co_return total > 0 ? total : -EIO;
+      co_await io.sleep(kPause);
+      continue;
+    }
+    if (done <= 0) co_return total > 0 ? total : done;
+    total += done;
+    transfer.offset += static_cast<u64>(done);
+    transfer.buffers.drop_front(static_cast<u64>(done));
+  }
+  co_return total;
+}
+
+Task<i32> sync(Server& server, Request& request, Handle::Kind kind) {
+  const auto arguments = request.arguments.take<fuse_fsync_in>();
+  Handle* const handle = server.handles.find(arguments->fh, kind, *request.node);
+  if (!handle) co_return -EBADF;
+  const HandleUse use(server.handles, *handle);
+  const int fd = use.fd();
+  if (arguments->fsync_flags & FUSE_FSYNC_FDATASYNC) {
+    const i32 done = co_await server.io.fdatasync(fd);
+    co_return done;
+  }
+  const i32 done = co_await server.io.fsync(fd);
+  co_return done;
+}
+
+}  // namespace
+
+Task<i32> read(Server& server, Request& request) {
+  const auto arguments = request.arguments.take<fuse_read_in>();
+  Handle* const handle = server.handles.find(arguments->fh, Handle::Kind::kFile, *request.node);
+  if (!handle) co_return -EBADF;
+  if (arguments->offset > kMostOffset) co_return -EINVAL;
+  const HandleUse use(server.handles, *handle);
+  Segments& buffers = request.reply.body();
+  buffers.truncate(std::min(arguments->size, Session::kMostBytes));
+  const Transfer transfer{use.fd(), buffers, arguments->offset, 0, false};
+  const i64 done = co_await run(server.io, transfer);
+  if (done < 0) co_return static_cast<i32>(done);
+  request.reply.add_written(static_cast<u32>(done));
+  co_return 0;
+}
+
+Task<i32> write(Server& server, Request& request) {
+  const auto arguments = request.arguments.take<fuse_write_in>();
+  Handle* const handle = server.handles.find(arguments->fh, Handle::Kind::kFile, *request.node);
+  if (!handle) co_return -EBADF;
+  const u64 bytes = arguments->size;
+  if (bytes != request.data.size() || bytes > Session::kMostBytes) co_return -EINVAL;
+  if (arguments->offset > kMostOffset - bytes) co_return -EFBIG;
+  const HandleUse use(server.handles, *handle);
+  if (arguments->write_flags & FUSE_WRITE_KILL_SUIDGID) {
+    const i32 dropped = drop_set_ids(use.fd());
+    if (dropped < 0) co_return dropped;
+  }
+  // Appended by the host, so that guests that append to one file do not overwrite each other. What comes out
+  // of a cache knows where it belongs.
+  const bool appends = (arguments->flags & O_APPEND) && !(arguments->write_flags & FUSE_WRITE_CACHE) &&
+                       !server.session.has(FUSE_WRITEBACK_CACHE);
+  const Transfer transfer{use.fd(), request.data, arguments->offset, appends ? u32{RWF_APPEND} : 0, true};
+  const i64 done = co_await run(server.io, transfer);
+  if (done < 0) co_return static_cast<i32>(done);
+  const fuse_write_out answer{.size = static_cast<u32>(done)};
+  request.reply.put(answer);
+  co_return 0;
+}
+
+Task<i32> fsync(Server& server, Request& request) {
+  return sync(server, request, Handle::Kind::kFile);
+}
+
+Task<i32> fsyncdir(Server& server, Request& request) {
+  return sync(server, request, Handle::Kind::kDirectory);
+}
+
+Task<i32> fallocate(Server& server, Request& request) {
+  const auto arguments = request.arguments.take<fuse_fallocate_in>();
+  Handle* const handle = server.handles.find(arguments->fh, Handle::Kind::kFile, *request.node);
+  if (!handle) co_return -EBADF;
+  constexpr u32 kModes = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE |
+                         FALLOC_FL_ZERO_RANGE | FALLOC_FL_INSERT_RANGE | FALLOC_FL_UNSHARE_RANGE;
+  if (arguments->mode & ~kModes) co_return -EOPNOTSUPP;
+  if (arguments->offset > kMostOffset || arguments->length > kMostOffset - arguments->offset)
+    co_return -EFBIG;
+  const HandleUse use(server.handles, *handle);
+  const int fd = use.fd();
+  // The host does not take them for a change of content.
+  const i32 dropped = drop_set_ids(fd);
+  if (dropped < 0) co_return dropped;
+  const u32 mode = arguments->mode;
+  const u64 offset = arguments->offset;
+  const u64 length = arguments->length;
+  const i32 done = co_await server.io.fallocate(fd, mode, offset, length);
+  co_return done;
+}
+
+i32 lseek(Server& server, Request& request) {
+  const auto arguments = request.arguments.take<fuse_lseek_in>();
+  const Handle* const handle = server.handles.find(arguments->fh, Handle::Kind::kFile, *request.node);
+  if (!handle) return -EBADF;
+  if (arguments->whence != SEEK_DATA && arguments->whence != SEEK_HOLE) return -EINVAL;
+  if (arguments->offset > kMostOffset) return -EINVAL;
+  // Nothing else uses the descriptor's position.
+  const off_t found =
+      ::lseek(handle->fd.get(), static_cast<off_t>(arguments->offset), static_cast<int>(arguments->whence));
+  if (found < 0) return -errno;
+  request.reply.put(fuse_lseek_out{.offset = static_cast<u64>(found)});
+  return 0;
+}
+
+i32 copy_file_range(Server& server, Request& request) {
+  const auto arguments = request.arguments.take<fuse_copy_file_range_in>();
+  const Handle* const from = server.handles.find(arguments->fh_in, Handle::Kind::kFile, *request.node);
+  const Node* const to_node = server.inodes.find(arguments->nodeid_out);
+  const Handle* const to =
+      to_node ? server.handles.find(arguments->fh_out, Handle::Kind::kFile, *to_node) : nullptr;
+  if (!from || !to) return -EBADF;
+  if (arguments->flags != 0) return -EINVAL;
+  if (arguments->off_in > kMostOffset || arguments->off_out > kMostOffset) return -EINVAL;
+  const i32 dropped = drop_set_ids(to->fd.get());
+  if (dropped < 0) return dropped;
+  auto from_offset = static_cast<off_t>(arguments->off_in);
+  auto to_offset = static_cast<off_t>(arguments->off_out);
+  const ssize_t copied = ::copy_file_range(from->fd.get(), &from_offset, to->fd.get(), &to_offset,
+                                           std::min(arguments->len, kMostCopied), 0);
+  if (copied < 0) return -errno;
+  request.reply.put(fuse_write_out{.size = static_cast<u32>(copied)});
+  return 0;
+}
+
+i32 syncfs(Server& server, Request&) {
+  return result_of(::syncfs(server.share.root.get()));
+}
+
+}  // namespace uvmm::fuse

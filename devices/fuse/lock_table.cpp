@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "devices/fuse/lock_table.h"
+
+#include "devices/fuse/server.h"
+
+namespace uvmm::fuse {
+
+LockTable::Owner* LockTable::find(const Node& node, u64 owner) {
+  const auto found = owners_.find(node.slot);
+  if (found == owners_.end()) return nullptr;
+  for (Owner& candidate : found->second) {
+    if (candidate.id == owner) return &candidate;
+  }
+  return nullptr;
+}
+
+LockTable::Owner* LockTable::find_or_open(const Share& share, Node& node, u64 owner, const Handle& handle) {
+  if (Owner* const known = find(node, owner)) return known;
+  if (handles_.full()) {
+    errno = ENOLCK;
+    return nullptr;
+  }
+  // A lock for writing needs a descriptor for writing.
+  const DescriptorPath path(handle.fd.get());
+  Fd fd;
+  for (const int access : {O_RDWR, O_RDONLY, O_WRONLY}) {
+    fd = Fd(::openat(share.descriptors.get(), path.number(), access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (fd) break;
+  }
+  if (!fd) return nullptr;
+  std::list<Owner>& owners = owners_[node.slot];
+  if (owners.empty()) inodes_.refer(node);
+  handles_.take_descriptor();
+  return &owners.emplace_back(Owner{.fd = std::move(fd), .id = owner});
+}
+
+u32 LockTable::another_pid(const Node& node, u64 owner) const {
+  const auto found = owners_.find(node.slot);
+  if (found == owners_.end()) return 0;
+  for (const Owner& other : found->second) {
+    if (other.id != owner) return other.pid;
+  }
+  return 0;
+}
+
+void LockTable::release(Node& node, u64 owner) {
+  const auto found = owners_.find(node.slot);
+  if (found == owners_.end()) return;
+  const auto gone = found->second.remove_if([&](const Owner& candidate) { return candidate.id == owner; });
+  for (auto i = gone; i > 0; --i) handles_.give_descriptor_back();
+  if (!found->second.empty()) return;
+  owners_.erase(found);
+  inodes_.release(node);
+}
+
+void LockTable::release_all(Node& node) {
+  const auto found = owners_.find(node.slot);
+  if (found == owners_.end()) return;
+  for (auto i = found->second.size(); i > 0; --i) handles_.give_descriptor_back();
+  owners_.erase(found);
+  inodes_.release(node);
+}
+
+void LockTable::clear() {
+  while (!owners_.empty()) release_all(inodes_.at(owners_.begin()->first));
+}
+
+void LockTable::interrupt(u64 unique) {
+  for (Waiter* const waiter : waiters_) waiter->interrupted |= waiter->unique == unique;
+}
+
+}  // namespace uvmm::fuse

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// LockTable: POSIX locks of the guest's processes. Each owner has a descriptor of its own for each file, and
+// its locks are that descriptor's (F_OFD_SETLK), so that owners exclude each other and the host's processes.
+// I/O thread only; lives in the Server.
+#pragma once
+
+#include <fcntl.h>
+
+#include <list>
+#include <unordered_map>
+
+#include "devices/fuse/handle_table.h"
+#include "devices/fuse/share.h"
+
+namespace uvmm::fuse {
+
+class LockTable {
+ public:
+  LockTable(HandleTable& handles, InodeTable& inodes) : handles_(handles), inodes_(inodes) {}
+
+  struct Owner {
+    Fd fd;
+    u32 pid = 0;  // that it last asked with
+    u64 id = 0;
+  };
+  // The owner's descriptor for the node's file, made of `handle`, which is open; null if it cannot be had,
+  // and then errno says why.
+  Owner* find_or_open(const Share& share, Node& node, u64 owner, const Handle& handle);
+  Owner* find(const Node& node, u64 owner);
+  // Another owner's process that has locks on the file, or 0: for want of knowing which it is.
+  u32 another_pid(const Node& node, u64 owner) const;
+
+  // The owner closed a descriptor of the file; the file is not open any more; nothing is.
+  void release(Node& node, u64 owner);
+  void release_all(Node& node);
+  void clear();
+
+  // A request that waits for a lock, listed for as long as it does.
+  class Waiter {
+   public:
+    Waiter(LockTable& table, u64 request) : unique(request), table_(table) {
+      table_.waiters_.push_back(this);
+    }
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    ~Waiter() { table_.waiters_.remove(this); }
+    const u64 unique;
+    bool interrupted = false;
+
+   private:
+    LockTable& table_;
+  };
+  void interrupt(u64 unique);
+
+ private:
+  HandleTable& handles_;
+  InodeTable& inodes_;
+  std::unordered_map<Slot, std::list<Owner>> owners_;
+  std::list<Waiter*> waiters_;
+};
+
+}  // namespace uvmm::fuse

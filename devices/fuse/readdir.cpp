@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Directory streams. The host's cookies are the guest's, so that a stream is as stable under change as the
+// host's file system makes it, and no state is kept but the descriptor.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "devices/fuse/operations.h"
+
+namespace uvmm::fuse {
+namespace {
+
+// What getdents64() returns one after the other.
+struct Entry {
+  u64 number;
+  u64 next;  // the position behind it
+  u32 type;
+  const char* name;
+
+  bool is_dots() const { return std::string_view(name) == "." || std::string_view(name) == ".."; }
+};
+
+class Entries {
+ public:
+  explicit Entries(std::span<const u8> bytes) : bytes_(bytes) {}
+
+  bool next(Entry& entry) {
+    constexpr std::size_t kHeader = offsetof(dirent64, d_name);
+    if (bytes_.size() <= kHeader) return false;
+    dirent64 header;
+    std::memcpy(&header, bytes_.data(), kHeader);
+    entry = {.number = header.d_ino,
+             .next = static_cast<u64>(header.d_off),
+             .type = header.d_type,
+             .name = reinterpret_cast<const char*>(bytes_.data() + kHeader)};
+    bytes_ = bytes_.subspan(std::min<std::size_t>(header.d_reclen, bytes_.size()));
+    return true;
+  }
+
+ private:
+  std::span<const u8> bytes_;
+};
+
+u32 padding_after(std::size_t bytes) {
+  return static_cast<u32>(FUSE_DIRENT_ALIGN(bytes) - bytes);
+}
+
+class Stream {
+ public:
+  Stream(Server& server, Request& request, bool plus) : server_(server), request_(request), plus_(plus) {}
+
+  i32 run() {
+    const auto arguments = request_.arguments.take<fuse_read_in>();
+    Handle* const handle = server_.handles.find(arguments->fh, Handle::Kind::kDirectory, *request_.node);
+    if (!handle) return -EBADF;
+    request_.reply.body().truncate(arguments->size);
+    if (!seek(*handle, arguments->offset)) return 0;  // there is nothing at such a place
+    const i32 read = fill(*handle);
+    // With entries in the reply it is one, whatever came after them.
+    return put_any_ ? 0 : read;
+  }
+
+ private:
+  static bool seek(Handle& handle, u64 position) {
+    if (handle.position == position) return true;
+    if (::lseek(handle.fd.get(), static_cast<off_t>(position), SEEK_SET) < 0) return false;
+    handle.position = position;
+    return true;
+  }
+
+  i32 fill(Handle& handle) {
+    for (;;) {
+      // About as many as will fit.
+      const u64 room = request_.reply.room();
+      const u64 wanted = std::clamp<u64>(plus_ ? room / 5 : room, kLeastRead, Server::kScratchBytes);
+      const long bytes = ::syscall(SYS_getdents64, handle.fd.get(), server_.scratch.get(), wanted);
+      if (bytes < 0) return -errno;
+      if (bytes == 0) return 0;
+      Entries entries({server_.scratch.get(), static_cast<std::size_t>(bytes)});
+      u64 position = handle.position;
+      handle.position = kUnknown;
+      for (Entry entry; entries.next(entry); position = entry.next) {
+        if (!put(handle, entry)) {
+          seek(handle, position);
+          return put_any_ ? 0 : -EINVAL;
+        }
+      }
+      handle.position = position;
+    }
+  }
+
+  // False if there is no room for it.
+  bool put(const Handle& handle, const Entry& entry) {
+    const std::string_view name(entry.name);
+    const std::size_t header = plus_ ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
+    if (FUSE_DIRENT_ALIGN(header + name.size()) > request_.reply.room()) return false;
+    const bool dots = entry.is_dots();
+    // What is above the share is nobody's business.
+    const bool above = dots && name.size() == 2 && request_.node->slot == kRootSlot;
+    const u64 number = above ? request_.node->identity.number : entry.number;
+    fuse_dirent dirent{
+        .ino = number, .off = entry.next, .namelen = static_cast<u32>(name.size()), .type = entry.type};
+    if (plus_) {
+      fuse_entry_out out{};
+      const std::expected<Name, i32> checked = Name::check(name);
+      // One that has gone meanwhile, or that cannot be looked at, has no node: the guest will look it up.
+      if (!dots && checked && find_entry(server_, *request_.node, handle.fd.get(), *checked, out) == 0)
+        dirent.ino = out.attr.ino;
+      request_.reply.put(out);
+    }
+    request_.reply.put(std::span(reinterpret_cast<const u8*>(&dirent), FUSE_NAME_OFFSET));
+    request_.reply.put(std::span(reinterpret_cast<const u8*>(entry.name), name.size()));
+    static constexpr u8 kZeros[8] = {};
+    request_.reply.put(std::span(kZeros, padding_after(header + name.size())));
+    put_any_ = true;
+    return true;
+  }
+
+  static constexpr u64 kLeastRead = 512;  // takes an entry with the longest name
+  static constexpr u64 kUnknown = ~u64{0};
+
+  Server& server_;
+  Request& request_;
+  const bool plus_;
+  bool put_any_ = false;
+};
+
+}  // namespace
+
+i32 readdir(Server& server, Request& request) {
+  return Stream(server, request, false).run();
+}
+
+i32 readdirplus(Server& server, Request& request) {
+  return Stream(server, request, true).run();
+}
+
+}  // namespace uvmm::fuse
