@@ -18,6 +18,7 @@
 #include "vmm/base/result.h"
 #include "vmm/base/size_text.h"
 #include "vmm/base/types.h"
+#include "vmm/shares.h"
 
 namespace uvmm {
 namespace {
@@ -34,6 +35,7 @@ constexpr u32 kFirstCid = 3;  // virtio 1.2, 5.10.4: those below are reserved, a
 constexpr u32 kNoCid = UINT32_MAX;
 constexpr std::size_t kMostCmdlineBytes = 2047;  // COMMAND_LINE_SIZE of x86, less the final NUL
 constexpr std::size_t kMostSerialBytes = 20;     // virtio 1.2, 5.2.6: VIRTIO_BLK_T_GET_ID
+constexpr std::size_t kMostTagBytes = 36;        // virtio 1.2, 5.11.4
 constexpr std::size_t kMostInitrds = 256;
 constexpr std::size_t kMostCredentials = 255;  // SMBIOS type 11 counts its strings in a byte
 constexpr u16 kMostQueues = 64;
@@ -183,9 +185,11 @@ Result<void> check_disk(const DiskConfig& disk) {
 
 Result<void> check_disks(const Config& config) {
   // One function each for the devices that may also be there.
-  const std::size_t others = config.nets.size() + config.rng + config.power_button +
-                             config.vsock.has_value() + (config.console.kind != ConsoleConfig::Kind::kOff);
-  if (others > kPciSlots) return refuse("--net: {} devices, but there is room for {}", others, kPciSlots);
+  const std::size_t others = config.nets.size() + config.shares.size() + config.vsock.has_value() +
+                             config.rng + config.power_button +
+                             (config.console.kind != ConsoleConfig::Kind::kOff);
+  if (others > kPciSlots)
+    return refuse("--net, --share: {} devices, but there is room for {}", others, kPciSlots);
   if (config.disks.size() > kPciSlots - others) {
     return refuse("--disk: {} disks, but there is room for {}", config.disks.size(), kPciSlots - others);
   }
@@ -322,6 +326,42 @@ Result<void> check_identity(const Config& config) {
   return {};
 }
 
+Result<void> check_share(const ShareConfig& share) {
+  UVMM_CHECK(check_path("--share", share.path));
+  const std::string tag = share_tag(share);
+  const std::string subject = fmt::format("--share {}: tag", shown(share.path));
+  const auto fits = [](char byte) { return is_printable(byte) && byte != '/' && byte != ',' && byte != ' '; };
+  if (tag.empty() || tag == "." || tag == ".." || !std::ranges::all_of(tag, fits)) {
+    return with_hint(refuse("{}: {} is none", subject, shown(tag)),
+                     "tag=NAME, printable ASCII without spaces, slashes and commas");
+  }
+  if (tag.size() > kMostTagBytes) {
+    return with_hint(refuse("{}: {} is longer than {} bytes", subject, shown(tag), kMostTagBytes),
+                     "tag=NAME");
+  }
+  constexpr std::uint32_t kNobody = ~std::uint32_t{0};
+  if (share.uid == kNobody || share.gid == kNobody) {
+    return refuse("--share {}: {} is no id", shown(share.path), kNobody);
+  }
+  if (share.writeback && share.cache == ShareConfig::Cache::kNever) {
+    return refuse("--share {}: writeback: there is no cache to write back", shown(share.path));
+  }
+  return {};
+}
+
+Result<void> check_shares(const Config& config) {
+  for (const ShareConfig& share : config.shares) {
+    UVMM_CHECK(check_share(share));
+    for (const ShareConfig* other = config.shares.data(); other != &share; ++other) {
+      if (share_tag(*other) != share_tag(share)) continue;
+      return with_hint(refuse("--share {}: tag: {} is that of {} already", shown(share.path),
+                              shown(share_tag(share)), shown(other->path)),
+                       "tag=NAME");
+    }
+  }
+  return {};
+}
+
 Result<void> check_console(const ConsoleConfig& console) {
   switch (console.kind) {
     case ConsoleConfig::Kind::kOff:
@@ -365,6 +405,7 @@ Result<void> check(const Config& config) {
   UVMM_CHECK(check_nets(config));
   UVMM_CHECK(check_identity(config));
   if (config.vsock) UVMM_CHECK(check_vsock(*config.vsock));
+  UVMM_CHECK(check_shares(config));
   return check_console(config.console);
 }
 

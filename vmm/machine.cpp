@@ -2,6 +2,7 @@
 #include "vmm/machine.h"
 
 #include <fcntl.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <csignal>
@@ -20,12 +21,14 @@
 #include "boot/smbios.h"
 #include "devices/block.h"
 #include "devices/disk_image.h"
+#include "devices/fs.h"
 #include "devices/net.h"
 #include "devices/rng.h"
 #include "devices/tap.h"
 #include "devices/vsock.h"
 #include "vmm/base/size_text.h"
 #include "vmm/kvm/system.h"
+#include "vmm/shares.h"
 
 namespace uvmm {
 namespace {
@@ -52,8 +55,8 @@ ImageFormat format_of(const std::string& path) {
 }
 
 u32 device_count(const Config& config) {
-  return static_cast<u32>(config.disks.size() + config.nets.size()) + config.rng + config.power_button +
-         config.vsock.has_value() + (config.console.kind != ConsoleConfig::Kind::kOff);
+  return static_cast<u32>(config.disks.size() + config.nets.size() + config.shares.size()) + config.rng +
+         config.power_button + config.vsock.has_value() + (config.console.kind != ConsoleConfig::Kind::kOff);
 }
 
 u16 queues_by_default(const Config& config) {
@@ -137,11 +140,12 @@ Result<void> Machine::build(const Config& config) {
   }
   for (const NetConfig& net : config.nets)
     net_ends_.push_back(UVMM_TRY(open_net_end(net, queues_by_default(config), log_)));
+  std::vector<fuse::Share> shares = UVMM_TRY(open_shares(config));
   const GuestAddress entry = UVMM_TRY(load(config, kinds));
   UVMM_CHECK(create_vm(config, entry));
   uring_ = UVMM_TRY(Uring::create());
   own_io_ = std::make_unique<OpGroup>(*uring_);
-  return attach_devices(config, std::move(disks));
+  return attach_devices(config, std::move(disks), std::move(shares));
 }
 
 // Puts into RAM all that the kernel finds there. Returns where it is entered.
@@ -210,13 +214,15 @@ Result<void> Machine::create_vm(const Config& config, GuestAddress entry) {
   return {};
 }
 
-Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage> disks) {
+Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage> disks,
+                                     std::vector<fuse::Share> shares) {
   const DeviceBus::Host host{*uring_, memory_, log_, *vm_, *routes_};
   earlycon_ = config.earlycon;
 
+  const u16 by_default = queues_by_default(config);
   for (std::size_t i = 0; i < disks.size(); ++i) {
     const DiskConfig& disk = config.disks[i];
-    const u16 queues = disk.queues ? disk.queues : queues_by_default(config);
+    const u16 queues = disk.queues ? disk.queues : by_default;
     const BlockOptions options{.serial = disk.serial, .queues = queues};
     auto block = std::make_unique<Block>(*uring_, std::move(disks[i]), options, log_);
     UVMM_CHECK(bus_->attach(std::move(block), "disk " + disk.path, host));
@@ -228,6 +234,12 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     auto device = std::make_unique<Net>(*uring_, *net_ends_[i], options, log_);
     UVMM_CHECK(bus_->attach(std::move(device), options.name, host));
   }
+  for (fuse::Share& share : shares) {
+    std::string name = "share " + share.options.path;
+    auto fs = std::make_unique<Fs>(*uring_, std::move(share), by_default, share_limits(config), log_);
+    UVMM_CHECK(bus_->attach(std::move(fs), std::move(name), host));
+  }
+  has_shares_ = !shares.empty();
   if (config.console.kind != ConsoleConfig::Kind::kOff) {
     console_end_ = UVMM_TRY(ConsoleEnd::open(*uring_, config.console, log_));
     auto console = std::make_unique<Console>(*uring_, *console_end_, log_);
@@ -256,6 +268,8 @@ Machine::~Machine() {
 
 Outcome Machine::run() {
   const WriteSignalsBlock no_write_signals;
+  // What the guest creates in a share has its umask, for which this thread must have one of its own.
+  if (has_shares_) ::unshare(CLONE_FS);
   if (console_end_) console_end_->start([this] { end(End::kStopped); });
   for (std::size_t i = vcpus_.size(); i-- > 0;) {
     if (i == 0 && callbacks_.before_first_run) callbacks_.before_first_run();

@@ -20,6 +20,7 @@
 #include "devices/console_end.h"
 #include "devices/disk_image.h"
 #include "devices/net_end.h"
+#include "devices/fuse/share.h"
 #include "devices/power_button.h"
 #include "devices/vsock_host.h"
 #include "vmm/base/guest_memory.h"
@@ -54,7 +55,8 @@ class Machine final : private ExitHandler {
   Result<void> build(const Config& config);
   Result<GuestAddress> load(const Config& config, std::span<const CmdlineDisk> disks);
   Result<void> create_vm(const Config& config, GuestAddress entry);
-  Result<void> attach_devices(const Config& config, std::vector<DiskImage> disks);
+  Result<void> attach_devices(const Config& config, std::vector<DiskImage> disks,
+                              std::vector<fuse::Share> shares);
 
   Task<> press_power_button(std::optional<std::chrono::milliseconds> deadline);
   void end(End how, std::string detail = {});
@@ -87,6 +89,7 @@ class Machine final : private ExitHandler {
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   std::atomic<bool> panicked_ = false;  // the guest said so by pvpanic
+  bool has_shares_ = false;
   bool earlycon_ = false;
   std::mutex earlycon_mutex_;
   std::string earlycon_line_;

@@ -257,7 +257,49 @@ TEST_CASE("check: network devices take room on the bus, too") {
   config.disks = {{.path = "a"}};
   CHECK(complaint(config) == "--disk: 1 disks, but there is room for 0");
   config.nets.resize(31);
-  CHECK(complaint(config) == "--net: 32 devices, but there is room for 31");
+  CHECK(complaint(config) == "--net, --share: 32 devices, but there is room for 31");
+}
+
+TEST_CASE("[case 162] check: a share's tag fits what the device says it by, and is one of its kind") {
+  const auto with_tag = [](std::string tag, std::string path = "/srv/data") {
+    Config config = good();
+    config.shares = {{.path = std::move(path), .tag = std::move(tag)}};
+    return config;
+  };
+  CHECK(complaint(with_tag("")).empty());
+  CHECK(complaint(with_tag(std::string(36, 't'))).empty());
+  CHECK(complaint(with_tag(std::string(37, 't'))).find("longer than 36 bytes") != std::string::npos);
+  CHECK(complaint(with_tag("", "/srv/" + std::string(37, 't'))).find("longer than 36 bytes") !=
+        std::string::npos);
+  for (const char* tag : {"..", ".", "a/b", "a b", "a,b", "a\n", "\xc3\xa4"})
+    CHECK(complaint(with_tag(tag)).find("tag") != std::string::npos);
+  CHECK(complaint(with_tag("", "/")).find("tag") != std::string::npos);
+  CHECK(complaint(with_tag("", "..")).find("tag") != std::string::npos);
+  CHECK(complaint(with_tag("", "/srv/data/")).empty());
+
+  Config twice = with_tag("");
+  twice.shares.push_back({.path = "/home/data"});
+  CHECK(complaint(twice) == "--share /home/data: tag: data is that of /srv/data already");
+  twice.shares[1].tag = "other";
+  CHECK(complaint(twice).empty());
+}
+
+TEST_CASE("check: a share's ids are ids, and without a cache nothing is written back") {
+  Config config = good();
+  config.shares = {{.path = "data", .uid = ~std::uint32_t{0}}};
+  CHECK(complaint(config) == "--share data: 4294967295 is no id");
+  config.shares = {{.path = "data", .cache = ShareConfig::Cache::kNever, .writeback = true}};
+  CHECK(complaint(config).find("writeback") != std::string::npos);
+  config.shares = {{.path = ""}};
+  CHECK(complaint(config) == "--share: the path is empty");
+}
+
+TEST_CASE("check: shares take up room that disks could have") {
+  Config config = good();
+  for (int i = 0; i < 32; ++i) config.shares.push_back({.path = "s" + std::to_string(i)});
+  CHECK(complaint(config).find("--share") != std::string::npos);
+  config.shares.resize(29);
+  CHECK(complaint(config).empty());
 }
 
 TEST_CASE("check: a name is fit for a file name and a message") {

@@ -63,6 +63,23 @@ TEST_CASE("options: lists keep their order") {
   CHECK(settings.config.initrds == std::vector<std::string>{"2", "1"});
 }
 
+TEST_CASE("options: a share takes keys, with and without values") {
+  const ShareConfig share =
+      accepted({"--share", "dir,tag=t,ro,cache=always,writeback,uid=1000,gid=0"}).config.shares.at(0);
+  CHECK(share.path == "dir");
+  CHECK(share.tag == "t");
+  CHECK(share.read_only);
+  CHECK(share.cache == ShareConfig::Cache::kAlways);
+  CHECK(share.writeback);
+  CHECK(share.uid == 1000);
+  CHECK(share.gid == 0);
+  const ShareConfig plain = accepted({"--share=dir"}).config.shares.at(0);
+  CHECK(plain.cache == ShareConfig::Cache::kAuto);
+  CHECK(plain.uid == std::nullopt);
+  CHECK(refused({"--share", "dir,cache=often"}).message.find("auto, always or never") != std::string::npos);
+  CHECK(refused({"--share", "dir,uid=root"}).message.find("is not a number") != std::string::npos);
+}
+
 TEST_CASE("options: a disk takes keys, with and without values") {
   const DiskConfig disk =
       accepted({"--disk", "a.img,ro,serial=one=1,queues=3,no-lock,direct=on,root"}).config.disks.at(0);

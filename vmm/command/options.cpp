@@ -48,6 +48,7 @@ constexpr Place kCredentials = list<&Config::credentials>();
 constexpr Place kDisks = list<&Config::disks>();
 constexpr Place kNets = list<&Config::nets>();
 constexpr Place kVsockPlace = optional<&Config::vsock>();
+constexpr Place kShares = list<&Config::shares>();
 
 template <typename Kind, auto Member>
 constexpr Field of_settings(std::string_view key, std::string_view value, std::string_view help = {}) {
@@ -69,6 +70,11 @@ constexpr Field of_disk(std::string_view key, std::string_view value, std::strin
 template <typename Kind, auto Member>
 constexpr Field of_net(std::string_view key, std::string_view value, std::string_view help) {
   return field<Kind, NetConfig, Member>(key, value, help);
+}
+
+template <typename Kind, auto Member>
+constexpr Field of_share(std::string_view key, std::string_view value, std::string_view help) {
+  return field<Kind, ShareConfig, Member>(key, value, help);
 }
 
 // Boot
@@ -118,6 +124,16 @@ constexpr Field kVsock[] = {
     field<Text, VsockConfig, &VsockConfig::path>(
         "path", "SOCKET", "where host programs connect; the guest's port 52 of CID 2 is SOCKET_52"),
 };
+constexpr Field kShare[] = {
+    of_share<Text, &ShareConfig::path>("path", "DIR", "what the guest mounts with -t virtiofs TAG"),
+    of_share<Text, &ShareConfig::tag>("tag", "NAME", "by itself the last part of DIR"),
+    of_share<Flag, &ShareConfig::read_only>("ro", "", "the guest changes nothing"),
+    of_share<Cache, &ShareConfig::cache>("cache", "auto|always|never",
+                                         "always: if nobody else changes it; never: ask each time"),
+    of_share<Flag, &ShareConfig::writeback>("writeback", "", "the guest gathers writes; if it is its own"),
+    of_share<Id, &ShareConfig::uid>("uid", "N", "all files appear to be this user's"),
+    of_share<Id, &ShareConfig::gid>("gid", "N", "likewise, this group's"),
+};
 constexpr Field kRng[] = {of_config<Flag, &Config::rng>("rng", "on|off")};
 constexpr Field kConsole[] = {of_settings<Console, &Settings::console>(
     "console", "tty|file=P|unix=P|off", "auto: standard input and output if a terminal, else output only")};
@@ -156,6 +172,7 @@ constexpr Option kOptions[] = {
     {.name = "disk", .section = "Devices", .help = "raw image or block device; repeatable", .fields = kDisk, .place = kDisks},
     {.name = "net", .section = "Devices", .help = "network: user, tap=NAME or fd=N[:N...]; repeatable", .fields = kNet, .place = kNets},
     {.name = "vsock", .section = "Devices", .help = "sockets between host and guest, without a network", .fields = kVsock, .place = kVsockPlace},
+    {.name = "share", .section = "Devices", .help = "directory for the guest, by virtio-fs; repeatable", .fields = kShare, .place = kShares},
     {.name = "rng", .section = "Devices", .help = "entropy from the host", .fields = kRng, .place = kConfig},
     {.name = "console", .section = "Devices", .help = "the guest's hvc0; Ctrl-a x leaves, Ctrl-a a sends Ctrl-a", .fields = kConsole, .place = kSettings},
     {.name = "earlycon", .section = "Devices", .help = "messages from before the console, to the log", .fields = kEarlycon, .place = kConfig},

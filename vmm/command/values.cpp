@@ -15,6 +15,7 @@ constexpr std::string_view kUnits = "KMGT";  // each 1024 times the one before
 
 constexpr std::array<std::string_view, 4> kLevels = {"error", "warning", "info", "debug"};
 constexpr std::array<std::string_view, 2> kFormats = {"text", "json"};
+constexpr std::array<std::string_view, 3> kCaches = {"auto", "always", "never"};
 
 template <typename Enum, std::size_t N>
 Complaint parse_choice(std::string_view text, const std::array<std::string_view, N>& names, Enum& value) {
@@ -102,6 +103,25 @@ Complaint FlagOrAuto::parse(std::string_view text, std::optional<bool>& value) {
   if (!Flag::parse(text, flag).empty()) return "is not on, off or auto";
   value = flag;
   return {};
+}
+
+Complaint Id::parse(std::string_view text, std::optional<std::uint32_t>& value) {
+  if (text == "auto") {
+    value.reset();
+    return {};
+  }
+  std::uint32_t number = 0;
+  Complaint complaint = Count::parse(text, number);
+  if (complaint.empty()) value = number;
+  return complaint;
+}
+
+Complaint Cache::parse(std::string_view text, ShareConfig::Cache& value) {
+  return parse_choice(text, kCaches, value);
+}
+
+std::string Cache::print(ShareConfig::Cache value) {
+  return toml_string(kCaches[static_cast<std::size_t>(value)]);
 }
 
 Complaint Level::parse(std::string_view text, LogLevel& value) {

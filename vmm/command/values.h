@@ -74,6 +74,15 @@ struct FlagOrAuto {
   static std::string print(std::optional<bool> value) { return value ? Flag::print(*value) : "\"auto\""; }
 };
 
+// A user's or group's number, or `auto`.
+struct Id {
+  static constexpr FileType kFileType = FileType::kInteger;
+  static Complaint parse(std::string_view text, std::optional<std::uint32_t>& value);
+  static std::string print(std::optional<std::uint32_t> value) {
+    return value ? Count::print(*value) : "\"auto\"";
+  }
+};
+
 struct Text {
   static constexpr FileType kFileType = FileType::kString;
   static Complaint parse(std::string_view text, std::string& value) {
@@ -87,6 +96,12 @@ struct Level {
   static constexpr FileType kFileType = FileType::kString;
   static Complaint parse(std::string_view text, LogLevel& value);
   static std::string print(LogLevel value);
+};
+
+struct Cache {
+  static constexpr FileType kFileType = FileType::kString;
+  static Complaint parse(std::string_view text, ShareConfig::Cache& value);
+  static std::string print(ShareConfig::Cache value);
 };
 
 struct Format {

@@ -67,6 +67,23 @@ struct NetConfig {
   std::uint16_t queues = 0;  // pairs; 0: one per vCPU, four at most, where the host's end can have several
 };
 
+// A directory of the host that the guest mounts by virtio-fs. It is opened once, and symlinks on the way to
+// it are followed then; what the guest does stays below it.
+struct ShareConfig {
+  enum class Cache : std::uint8_t {
+    kAuto,    // what the guest has seen counts for a second, a file's content until it changes
+    kAlways,  // until the guest forgets it: for a directory that nobody else changes
+    kNever,   // the guest asks each time
+  };
+  std::string path;
+  std::string tag;  // what the guest mounts it by, up to 36 bytes; empty: the path's last part
+  bool read_only = false;
+  Cache cache = Cache::kAuto;
+  bool writeback = false;            // the guest gathers what is written: for a directory of its own
+  std::optional<std::uint32_t> uid;  // all files appear to be this user's; unset: ids pass through when this
+  std::optional<std::uint32_t> gid;  // process has root's privileges, else 0
+};
+
 struct ConsoleConfig {
   enum class Kind : std::uint8_t {
     kOff,
@@ -106,8 +123,9 @@ struct Config {
   bool kernel_cache = true;  // keep unpacked kernels under the user's cache directory
   std::uint32_t cpus = 1;
   MemoryConfig memory;
-  std::vector<DiskConfig> disks;  // in the guest's probe order
-  std::vector<NetConfig> nets;    // likewise
+  std::vector<DiskConfig> disks;    // in the guest's probe order
+  std::vector<NetConfig> nets;      // likewise
+  std::vector<ShareConfig> shares;  // likewise
   bool rng = true;
   bool power_button = true;  // an input device with the one key that Vm::shut_down() presses
   ConsoleConfig console;
