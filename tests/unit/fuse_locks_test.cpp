@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Locks: between the guest's processes, and between them and the host's.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include "tests/fakes/fuse_guest.h"
+
+namespace uvmm {
+namespace {
+
+constexpr u64 kWhole = ~u64{0} >> 1;
+
+struct Fixture {
+  Fixture() {
+    guest.put("a", "0123456789");
+    node = guest.lookup("a");
+    handle = guest.open(node, O_RDWR);
+    host = ::open(guest.path("a").c_str(), O_RDWR | O_CLOEXEC);
+  }
+  ~Fixture() { ::close(host); }
+
+  static fuse_lk_in wish(u64 handle, u64 owner, u32 type, u64 start, u64 end, u32 flags = 0) {
+    return {.fh = handle,
+            .owner = owner,
+            .lk = {.start = start, .end = end, .type = type, .pid = static_cast<u32>(100 + owner)},
+            .lk_flags = flags};
+  }
+  i32 lock(u64 owner, u32 type, u64 start = 0, u64 end = kWhole) {
+    return guest.error_of(FUSE_SETLK, node, bytes_of(wish(handle, owner, type, start, end)));
+  }
+  fuse_file_lock test(u64 owner, u32 type, u64 start = 0, u64 end = kWhole) {
+    return guest.call<fuse_lk_out>(FUSE_GETLK, node, bytes_of(wish(handle, owner, type, start, end))).lk;
+  }
+  bool host_may(short type, off_t start = 0, off_t length = 0) {
+    struct flock lock{};
+    lock.l_type = type;
+    lock.l_start = start;
+    lock.l_len = length;
+    return ::fcntl(host, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+  }
+  bool host_lock(short type) {
+    struct flock lock{};
+    lock.l_type = type;
+    return ::fcntl(host, F_OFD_SETLK, &lock) == 0;
+  }
+  // A SETLKW that is left waiting.
+  std::vector<GuestAddress> wait_for(u64 owner, u32 flags = 0, u64 fh = 0) {
+    const Bytes arguments = bytes_of(wish(fh ? fh : handle, owner, F_WRLCK, 0, kWhole, flags));
+    return guest.offer(guest.header(FUSE_SETLKW, node, arguments), arguments, 64);
+  }
+
+  FuseGuest guest;
+  u64 node = 0;
+  u64 handle = 0;
+  int host = -1;
+};
+
+TEST_CASE("locks: the guest's owners exclude each other, by range") {
+  Fixture f;
+  CHECK(f.lock(1, F_WRLCK, 0, 4) == 0);
+  CHECK(f.lock(2, F_WRLCK, 4, 9) == -EAGAIN);
+  CHECK(f.lock(2, F_RDLCK, 0, 0) == -EAGAIN);
+  CHECK(f.lock(2, F_WRLCK, 5, 9) == 0);
+  CHECK(f.lock(1, F_RDLCK, 0, 4) == 0);
+  CHECK(f.lock(2, F_RDLCK, 0, 4) == 0);
+  const fuse_file_lock other = f.test(1, F_WRLCK, 0, kWhole);
+  CHECK(other.type == F_RDLCK);
+  CHECK(other.pid == 102);
+  CHECK(f.test(1, F_RDLCK, 0, 4).type == F_UNLCK);
+  CHECK(f.lock(2, F_UNLCK) == 0);
+  CHECK(f.test(1, F_WRLCK).type == F_UNLCK);
+  CHECK(f.lock(99, F_UNLCK) == 0);
+}
+
+TEST_CASE("locks: the host sees the guest's, and the guest the host's") {
+  Fixture f;
+  CHECK(f.lock(1, F_WRLCK, 0, 4) == 0);
+  CHECK_FALSE(f.host_may(F_RDLCK, 0, 1));
+  CHECK(f.host_may(F_WRLCK, 5, 1));
+  CHECK(f.lock(1, F_UNLCK) == 0);
+  CHECK(f.host_lock(F_WRLCK));
+  CHECK(f.lock(1, F_RDLCK, 0, 0) == -EAGAIN);
+  const fuse_file_lock seen = f.test(1, F_RDLCK, 3, 5);
+  CHECK(seen.type == F_WRLCK);
+  CHECK(seen.start == 0);
+  CHECK(seen.end == kWhole);
+  CHECK(seen.pid == 0);
+}
+
+TEST_CASE("locks: closing a descriptor of the file releases its owner's, the last one everybody's") {
+  Fixture f;
+  CHECK(f.lock(1, F_WRLCK, 0, 1) == 0);
+  CHECK(f.lock(2, F_WRLCK, 2, 3) == 0);
+  CHECK(f.guest.error_of(FUSE_FLUSH, f.node, bytes_of(fuse_flush_in{.fh = f.handle, .lock_owner = 1})) == 0);
+  CHECK(f.host_may(F_WRLCK, 0, 2));
+  CHECK_FALSE(f.host_may(F_WRLCK, 2, 2));
+  f.guest.release(f.node, f.handle);
+  CHECK(f.host_may(F_WRLCK));
+  CHECK(f.guest.fs->server().handles.descriptors() == 0);
+}
+
+TEST_CASE("locks: flock belongs to the handle, and goes with it") {
+  Fixture f;
+  const u64 second = f.guest.open(f.node, O_RDWR);
+  const auto flock_of = [&](u64 handle, u32 type) {
+    return f.guest.error_of(FUSE_SETLK, f.node,
+                            bytes_of(Fixture::wish(handle, 1, type, 0, kWhole, FUSE_LK_FLOCK)));
+  };
+  CHECK(flock_of(f.handle, F_WRLCK) == 0);
+  CHECK(flock_of(second, F_RDLCK) == -EAGAIN);
+  CHECK(::flock(f.host, LOCK_EX | LOCK_NB) < 0);
+  f.guest.release(f.node, f.handle);
+  CHECK(flock_of(second, F_WRLCK) == 0);
+  CHECK(flock_of(second, F_UNLCK) == 0);
+  CHECK(::flock(f.host, LOCK_EX | LOCK_NB) == 0);
+}
+
+TEST_CASE("[case 113] locks: who waits for one takes nobody's time, and gets it when it is free") {
+  Fixture f;
+  CHECK(f.host_lock(F_WRLCK));
+  const auto at = f.wait_for(1);
+  REQUIRE(f.guest.io.size() == 1);
+  CHECK(f.guest.io.pending(0).kind == Op::Kind::kTimeout);
+  for (int i = 0; i < 10; ++i) f.guest.io.perform(0);
+  CHECK(f.guest.io.pending(0).length <= 20'000'000);
+  CHECK_FALSE(f.guest.answer(at, 64).answered);
+  CHECK(f.host_lock(F_UNLCK));
+  f.guest.io.perform(0);
+  CHECK(f.guest.answer(at, 64).error == 0);
+  CHECK_FALSE(f.host_may(F_RDLCK));
+}
+
+TEST_CASE(
+    "[case 113] locks: two that wait for each other can be interrupted, and others are served meanwhile") {
+  Fixture f;
+  f.guest.put("b", "");
+  CHECK(f.lock(1, F_WRLCK, 0, 0) == 0);
+  CHECK(f.lock(2, F_WRLCK, 1, 1) == 0);
+  const auto first = f.wait_for(1);
+  const u64 first_unique = f.guest.unique - 1;
+  f.wait_for(2);
+  CHECK(f.guest.io.size() == 2);
+  const Bytes name = text("b");
+  const auto lookup = f.guest.offer(f.guest.header(FUSE_LOOKUP, FUSE_ROOT_ID, name), name, 256);
+  CHECK(f.guest.answer(lookup, 256).error == 0);
+
+  const Bytes interrupt = bytes_of(fuse_interrupt_in{.unique = first_unique});
+  f.guest.offer(f.guest.header(FUSE_INTERRUPT, 0, interrupt), interrupt, 0);
+  CHECK(f.guest.driver.take_used()->len == 0);
+  f.guest.io.perform(0);
+  CHECK(f.guest.answer(first, 64).error == -EINTR);
+}
+
+TEST_CASE("[case 114] locks: an interrupt of a request that there is not, or of two alike, is ignored") {
+  Fixture f;
+  for (const u64 unique : {u64{0}, u64{12345}, ~u64{0}}) {
+    const Bytes interrupt = bytes_of(fuse_interrupt_in{.unique = unique});
+    CHECK_FALSE(f.guest.call(FUSE_INTERRUPT, 0, interrupt, 0).answered);
+    CHECK_FALSE(f.guest.call(FUSE_INTERRUPT, 0, interrupt, 64).answered);
+  }
+  CHECK(f.guest.queue->listener.broke == 0);
+  CHECK(f.host_lock(F_WRLCK));
+  f.guest.unique = 500;
+  f.wait_for(1);
+  f.guest.unique = 500;
+  f.wait_for(2);
+  CHECK(f.guest.io.size() == 2);
+  CHECK(f.host_lock(F_UNLCK));
+  f.guest.io.perform(0);
+  CHECK(f.guest.driver.take_used());
+}
+
+TEST_CASE("locks: a request that waits ends with the session") {
+  Fixture f;
+  CHECK(f.host_lock(F_WRLCK));
+  const auto at = f.wait_for(1);
+  f.guest.offer(f.guest.header(FUSE_DESTROY, 0, {}), {}, 64);
+  CHECK(f.guest.driver.take_used());
+  f.guest.io.perform(0);
+  CHECK(f.guest.answer(at, 64).error == -ESTALE);
+}
+
+TEST_CASE("locks: ranges and kinds that are none are EINVAL, and owners are bounded like everything open") {
+  Fixture f;
+  CHECK(f.lock(1, F_WRLCK, 5, 4) == -EINVAL);
+  CHECK(f.lock(1, F_WRLCK, 0, ~u64{0}) == -EINVAL);
+  CHECK(f.lock(1, 3) == -EINVAL);
+  CHECK(f.lock(1, ~0u) == -EINVAL);
+
+  FuseGuest small({.limits = {.handles = 3}});
+  small.put("a", "");
+  const u64 node = small.lookup("a");
+  const u64 handle = small.open(node, O_RDWR);
+  for (u64 owner = 0; owner < 5; ++owner) {
+    const i32 error = small.error_of(FUSE_SETLK, node, bytes_of(Fixture::wish(handle, owner, F_RDLCK, 0, 1)));
+    CHECK(error == (owner < 2 ? 0 : -ENOLCK));
+  }
+}
+
+}  // namespace
+}  // namespace uvmm

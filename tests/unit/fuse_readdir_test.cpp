@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// Directory streams, and how many descriptors it takes to walk a tree.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <set>
+
+#include "tests/fakes/fuse_guest.h"
+
+namespace uvmm {
+namespace {
+
+struct Listed {
+  std::string name;
+  u64 number = 0;
+  u64 next = 0;
+  u64 node = 0;  // of readdirplus
+};
+
+// The entries of one reply, whose padding is checked.
+std::vector<Listed> entries_of(const Bytes& payload, bool plus) {
+  std::vector<Listed> entries;
+  const u64 before = plus ? sizeof(fuse_entry_out) : 0;
+  for (u64 at = 0; at < payload.size();) {
+    fuse_entry_out entry{};
+    if (plus) std::memcpy(&entry, payload.data() + at, sizeof entry);
+    fuse_dirent dirent{};
+    std::memcpy(&dirent, payload.data() + at + before, FUSE_NAME_OFFSET);
+    const auto* const name = reinterpret_cast<const char*>(payload.data() + at + before + FUSE_NAME_OFFSET);
+    entries.push_back({std::string(name, dirent.namelen), dirent.ino, dirent.off, entry.nodeid});
+    const u64 end = at + before + FUSE_NAME_OFFSET + dirent.namelen;
+    at = FUSE_DIRENT_ALIGN(end);
+    for (u64 i = end; i < at; ++i) CHECK(payload.at(i) == 0);
+  }
+  return entries;
+}
+
+std::vector<Listed> list(FuseGuest& guest, u64 node, bool plus, u32 size) {
+  const u64 handle = guest.open(node, O_RDONLY, FUSE_OPENDIR);
+  std::vector<Listed> all;
+  for (u64 offset = 0;;) {
+    const FuseAnswer answer =
+        guest.call(plus ? FUSE_READDIRPLUS : FUSE_READDIR, node,
+                   bytes_of(fuse_read_in{.fh = handle, .offset = offset, .size = size}), 16 + size);
+    REQUIRE(answer.error == 0);
+    if (answer.payload.empty()) break;
+    for (Listed& entry : entries_of(answer.payload, plus)) {
+      offset = entry.next;
+      all.push_back(std::move(entry));
+    }
+  }
+  guest.release(node, handle, FUSE_RELEASEDIR);
+  return all;
+}
+
+TEST_CASE("readdir: every entry comes once, whatever fits into a reply") {
+  FuseGuest guest;
+  std::set<std::string> expected{".", ".."};
+  for (int i = 0; i < 300; ++i) {
+    const std::string name = std::string(static_cast<std::size_t>(i % 40) + 1, 'n') + std::to_string(i);
+    guest.put(name, "");
+    expected.insert(name);
+  }
+  for (const bool plus : {false, true}) {
+    for (const u32 size : {512u, 4096u, 100'000u}) {
+      std::multiset<std::string> names;
+      for (const Listed& entry : list(guest, FUSE_ROOT_ID, plus, size)) {
+        names.insert(entry.name);
+        const bool dots = entry.name == "." || entry.name == "..";
+        CHECK((entry.node != 0) == (plus && !dots));
+      }
+      CHECK(names.size() == expected.size());
+      CHECK(std::set<std::string>(names.begin(), names.end()) == expected);
+    }
+  }
+  // Each node was looked up once a listing, and only that often.
+  const u64 node = guest.lookup("nn1");
+  guest.call(FUSE_FORGET, node, bytes_of(fuse_forget_in{.nlookup = 3}), 0);
+  CHECK(guest.error_of(FUSE_GETATTR, node, bytes_of(fuse_getattr_in{})) == 0);
+  guest.call(FUSE_FORGET, node, bytes_of(fuse_forget_in{.nlookup = 1}), 0);
+  CHECK(guest.error_of(FUSE_GETATTR, node, bytes_of(fuse_getattr_in{})) == -ESTALE);
+}
+
+TEST_CASE("readdir: numbers are those of stat, and what is above the share has none") {
+  FuseGuest guest;
+  guest.put("a", "");
+  struct stat above{};
+  ::stat((guest.directory + "/..").c_str(), &above);
+  for (const bool plus : {false, true}) {
+    for (const Listed& entry : list(guest, FUSE_ROOT_ID, plus, 4096)) {
+      if (entry.name == "a")
+        CHECK(entry.number == guest.call<fuse_entry_out>(FUSE_LOOKUP, FUSE_ROOT_ID, text("a")).attr.ino);
+      CHECK(entry.number != above.st_ino);
+    }
+  }
+}
+
+TEST_CASE(
+    "[case 102] readdir: at a place that does not exist there is nothing; a reply too small for an entry is "
+    "EINVAL") {
+  FuseGuest guest;
+  guest.put(std::string(255, 'n'), "");
+  const u64 handle = guest.open(FUSE_ROOT_ID, O_RDONLY, FUSE_OPENDIR);
+  for (const u32 opcode : {FUSE_READDIR, FUSE_READDIRPLUS}) {
+    const auto read = [&](u64 offset, u32 size, u32 room) {
+      return guest.call(opcode, FUSE_ROOT_ID,
+                        bytes_of(fuse_read_in{.fh = handle, .offset = offset, .size = size}), room);
+    };
+    const FuseAnswer beyond = read(u64{1} << 63, 4096, 4096);
+    CHECK(beyond.error == 0);
+    CHECK(beyond.payload.empty());
+    CHECK(read(0, 1, 4096).error == -EINVAL);
+    CHECK(read(0, 4096, 17).error == -EINVAL);
+    CHECK(read(0, 4096, 4096).payload.size() > 0);
+  }
+  CHECK(guest.fs->server().inodes.size() == 2);
+}
+
+TEST_CASE("readdir: names that come and go meanwhile leave the others as they are") {
+  FuseGuest guest;
+  for (int i = 0; i < 200; ++i) guest.put("keep" + std::to_string(i), "");
+  const u64 handle = guest.open(FUSE_ROOT_ID, O_RDONLY, FUSE_OPENDIR);
+  std::multiset<std::string> names;
+  int changes = 0;
+  for (u64 offset = 0;;) {
+    const FuseAnswer answer =
+        guest.call(FUSE_READDIRPLUS, FUSE_ROOT_ID,
+                   bytes_of(fuse_read_in{.fh = handle, .offset = offset, .size = 2048}), 16 + 2048);
+    REQUIRE(answer.error == 0);
+    if (answer.payload.empty()) break;
+    for (const Listed& entry : entries_of(answer.payload, true)) {
+      offset = entry.next;
+      names.insert(entry.name);
+    }
+    guest.put("new" + std::to_string(changes), "");
+    if (changes > 0) std::filesystem::remove(guest.path("new" + std::to_string(changes - 1)));
+    ++changes;
+  }
+  CHECK(changes > 3);
+  for (int i = 0; i < 200; ++i) CHECK(names.count("keep" + std::to_string(i)) == 1);
+}
+
+u32 open_descriptors() {
+  const auto entries = std::filesystem::directory_iterator("/proc/self/fd");
+  return static_cast<u32>(std::distance(begin(entries), end(entries)));
+}
+
+// Walks all of it as `find` does, with a look at each file, and forgets nothing; how many files there are.
+u64 walk(FuseGuest& guest, u64 node, u32& most_descriptors) {
+  u64 count = 0;
+  for (const Listed& entry : list(guest, node, true, 60'000)) {
+    if (entry.node == 0) continue;
+    ++count;
+    const auto looked = guest.call<fuse_attr_out>(FUSE_GETATTR, entry.node, bytes_of(fuse_getattr_in{}));
+    CHECK(guest.last_error == 0);
+    if (S_ISDIR(looked.attr.mode)) count += walk(guest, entry.node, most_descriptors);
+  }
+  most_descriptors = std::max(most_descriptors, open_descriptors());
+  return count;
+}
+
+TEST_CASE(
+    "readdir: a tree of many files is walked with few descriptors, and a known file takes little memory") {
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  rlimit limit = before;
+  limit.rlim_cur = 256;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  const int each = std::getenv("UVMM_TEST_FULL") ? 1000 : 30;
+  const u64 files = u64{10} * static_cast<u64>(each) * static_cast<u64>(each / 10);
+  for (const bool handles : {true, false}) {
+    FuseGuest guest({.limits = {.nodes = 4'000'000, .handles = 64, .paths = 32}, .file_handles = handles});
+    for (int i = 0; i < 10; ++i) {
+      for (int j = 0; j < each / 10; ++j) {
+        const std::string directory = guest.path(fmt::format("d{}/e{}", i, j));
+        std::filesystem::create_directories(directory);
+        for (int k = 0; k < each; ++k) {
+          const int fd =
+              ::open(fmt::format("{}/f{}", directory, k).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+          REQUIRE(fd >= 0);
+          ::close(fd);
+        }
+      }
+    }
+    const u32 at_rest = open_descriptors();
+    u32 most = 0;
+    CHECK(walk(guest, FUSE_ROOT_ID, most) == files + 10 + static_cast<u64>(each));
+    CHECK(most <= at_rest + 64 + 32);
+    CHECK(guest.fs->server().files.open_paths() <= 32);
+    CHECK(guest.fs->server().inodes.size() == files + 11 + static_cast<u64>(each));
+  }
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  STATIC_REQUIRE(fuse::InodeTable::kBytesPerNode <= 112);
+}
+
+}  // namespace
+}  // namespace uvmm
