@@ -30,6 +30,8 @@ class NetLinkListener {
 
 class NetEnd {
  public:
+  static constexpr u64 kHeaderBytes = 12;
+
   NetEnd() = default;
   NetEnd(const NetEnd&) = delete;
   NetEnd& operator=(const NetEnd&) = delete;

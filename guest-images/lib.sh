@@ -24,7 +24,7 @@ build_packages=(
 test_packages=(
   /usr/include/catch2/catch.hpp:catch2 iasl:acpica-tools python3:python3 fio:fio mkfs.ext4:e2fsprogs
   xz:xz-utils bzip2:bzip2 lzop:lzop lz4:lz4 zstd:zstd mkfs.erofs:erofs-utils mksquashfs:squashfs-tools mkfs.xfs:xfsprogs
-  mkfs.btrfs:btrfs-progs dmidecode:dmidecode ip:iproute2 ethtool:ethtool iperf3:iperf3 curl:curl
+  mkfs.btrfs:btrfs-progs dmidecode:dmidecode ip:iproute2 ethtool:ethtool iperf3:iperf3 curl:curl passt:passt dropbear:dropbear-bin ssh:openssh-client
 )
 
 fuzz_packages=(

@@ -23,6 +23,7 @@
 #include "devices/disk_image.h"
 #include "devices/fs.h"
 #include "devices/net.h"
+#include "devices/passt.h"
 #include "devices/rng.h"
 #include "devices/tap.h"
 #include "devices/vsock.h"
@@ -64,9 +65,7 @@ u16 queues_by_default(const Config& config) {
 }
 
 Result<std::unique_ptr<NetEnd>> open_net_end(const NetConfig& net, u16 pairs, Log& log) {
-  if (net.kind == NetConfig::Kind::kUser)
-    return with_hint(fail(ErrorKind::kUnavailable, "--net user: this build has no user-mode networking"),
-                     "--net tap=NAME or fd=N");
+  if (net.kind == NetConfig::Kind::kUser) return PasstEnd::start(net, log);
   std::unique_ptr<NetEnd> end = UVMM_TRY(Tap::open(net, pairs, log));
   return end;
 }

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of a file system, in a directory of it. See usage.
+#include "files.h"
+
+#include <stdarg.h>
+
+int failures = 0;
+
+void complain(const char* file, int line, const char* format, ...) {
+  ++failures;
+  fprintf(stdout, "FAILED: %s:%d: ", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line);
+  va_list arguments;
+  va_start(arguments, format);
+  vfprintf(stdout, format, arguments);
+  va_end(arguments);
+  fputc('\n', stdout);
+  fflush(stdout);
+}
+
+static int usage(void) {
+  fputs("usage: files posix DIRECTORY\n"
+        "       files random-file DIRECTORY SEED OPERATIONS\n"
+        "       files random-tree DIRECTORY SEED OPERATIONS\n"
+        "       files manifest DIRECTORY\n",
+        stderr);
+  return 64;
+}
+
+int main(int argc, char** argv) {
+  if (argc < 3) return usage();
+  const char* const test = argv[1];
+  if (strcmp(test, "manifest") == 0) {
+    print_manifest(argv[2]);
+    return 0;
+  }
+  if (chdir(argv[2]) < 0) {
+    perror(argv[2]);
+    return 66;
+  }
+  umask(022);
+  const uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
+  const long operations = argc > 4 ? atol(argv[4]) : 1000;
+  if (strcmp(test, "posix") == 0) test_posix();
+  else if (strcmp(test, "random-file") == 0) test_random_file(seed * 2 + 1, operations);
+  else if (strcmp(test, "random-tree") == 0) test_random_tree(seed * 2 + 1, operations);
+  else return usage();
+  printf("%s: %d failures\n", test, failures);
+  return failures == 0 ? 0 : 1;
+}
