@@ -3,7 +3,7 @@
 //
 //   tap_peer write NAME SECONDS BYTES   makes the tap and writes frames to it, one a system call
 //   tap_peer read NAME SECONDS BYTES    makes the tap and reads frames from it while `flood` runs beside it
-//   tap_peer flood NAME BYTES           sends frames to whoever has the tap, until killed
+//   tap_peer flood NAME BYTES           sends frames to whoever has the tap, once it is there, until killed
 //
 // The first two print "frames N nanoseconds N".
 #define _GNU_SOURCE
@@ -61,7 +61,8 @@ static int make_tap(const char* name) {
 
 static void flood(const char* name, int bytes) {
   const int fd = socket(AF_PACKET, SOCK_RAW, 0);
-  struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(name)};
+  struct sockaddr_ll to = {.sll_family = AF_PACKET};
+  while ((to.sll_ifindex = (int)if_nametoindex(name)) == 0) usleep(1000);  // it comes when its owner starts
   if (fd < 0 || bind(fd, (struct sockaddr*)&to, sizeof to) < 0) fail(name);
   static unsigned char frame[1 << 16];
   write_frame(frame);
