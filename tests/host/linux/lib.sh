@@ -12,13 +12,13 @@ debian=(--kernel "$DEBIAN_KERNEL/vmlinuz" --initrd "$DEBIAN_INITRD")
 custom=(--kernel "$CUSTOM_KERNEL/bzImage")
 
 # guest UVMM-OPTION... -- COMMAND...: boots the root image and runs the command in the guest; its output is ours, its status the
-# function's. A guest that does not come to an end by itself is a failure of the test.
+# function's. A guest that does not come to an end by itself, in $guest_seconds (120), is a failure of the test.
 guest() {
   local options=() status=0
   while [[ $1 != -- ]]; do options+=("$1"); shift; done
   shift
   make_job_disk "$work/job" "$@"
-  timeout 120 "$UVMM" --disk "${root:-$ROOT},root" "${options[@]}" --cmdline "$quiet" --disk "$work/job,serial=uvmm-job" \
+  timeout "${guest_seconds:-120}" "$UVMM" --disk "${root:-$ROOT},root" "${options[@]}" --cmdline "$quiet" --disk "$work/job,serial=uvmm-job" \
     </dev/null || status=$?
   ((status == 0)) || fail "uvmm ended with status $status"
   read_job_status "$work/job" >"$work/status" || fail "the guest ended before its command"
