@@ -140,6 +140,32 @@ class Bench:
     def block(self):
         block.run(self)
 
+    def vsock(self):
+        mebibytes, pings, connections, runs = (1, 20, 20, 1) if self.smoke else (64, 1000, 1000, self.boot_runs)
+        text = output_of([os.environ["BENCH_HOST"], "--timeout", "0", "--", "python3", os.path.dirname(os.path.abspath(__file__)) + "/vsock_guests.py",
+                          "--uvmm", UVMM, "--kernel", os.environ["BENCH_VSOCK_KERNEL"], "--root", os.environ["BENCH_VSOCK_ROOT"],
+                          "--sockets", os.environ["BENCH_SOCKETS"], "--runs", str(runs), "--mebibytes", str(mebibytes),
+                          "--pings", str(pings), "--connections", str(connections)])
+        samples = {}
+        for line in map(json.loads, filter(lambda line: line.startswith("{"), text.splitlines())):
+            samples.setdefault(line["name"], {}).setdefault(line["who"], []).append(line)
+        for name, by in samples.items():
+            count = {"ping": pings, "connections": connections}.get(name, mebibytes)
+            of = {"ping": "us", "connections": "/s"}.get(name, "MiB/s")
+
+            def value(who):
+                seconds = statistics.median(sample["seconds"] for sample in by[who])
+                return seconds / count * 1e6 if of == "us" else count / max(seconds, 0.01)
+
+            def each(what, who):
+                return f"{statistics.median(sample[what] for sample in by[who]) / count:.3g}"
+
+            counts = ", ".join(f"{who}: {each('exits', who)} exits, {each('irqs', who)} irqs" for who in by)
+            unit = {"ping": "round trip", "connections": "connection"}.get(name, "MiB")
+            target = "<= 0.5" if name == "ping" else ">= 2" if of == "MiB/s" else ""
+            self.results.add(f"vsock: {name}", value("uvmm"), of, value("tcp"), "TCP over tap", target, f"each {unit}: {counts}")
+            self.results.add(f"vsock: {name}", value("uvmm"), of, value("vhost"), "QEMU, vhost-vsock")
+
     def boot(self):
         for name, kernel, initrd, target in guests():
             uvmm, qemu = boot_commands(kernel, initrd)
@@ -270,7 +296,7 @@ def boot_commands(kernel, initrd):
 
 def main():
     benchmarks = {name: getattr(Bench, name.replace("-", "_"))
-                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "block", "boot", "exits")}
+                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "block", "vsock", "boot", "exits")}
     parser = argparse.ArgumentParser()
     parser.add_argument("--json")
     parser.add_argument("--runs", type=int)
