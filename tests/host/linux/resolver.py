@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# A DNS server on 127.0.0.1 that knows one name: resolver.py NAME ADDRESS
+# A DNS server on 127.0.0.1 that knows one name: resolver.py NAME ADDRESS FILE. It makes FILE when it is ready.
 import socket
 import struct
 import sys
 
-name, address = sys.argv[1], sys.argv[2]
+name, address, ready = sys.argv[1:]
 question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("127.0.0.1", 53))
+open(ready, "w").close()
 while True:
     query, peer = server.recvfrom(512)
     end = query.index(b"\0", 12) + 1
