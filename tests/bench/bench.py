@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import block
+import net
 
 BUILD = os.environ["BENCH_BUILD"]
 UVMM = os.environ["UVMM"]
@@ -63,6 +64,9 @@ class Bench:
 
     def payload(self, name):
         return PAYLOADS + name + ".elf"
+
+    def tool(self, name):
+        return TOOLS + name
 
     def uvmm(self, payload, *more):
         return [UVMM, "--kernel", self.payload(payload), "--memory", str(RAM), "--disk", self.disk, *more]
@@ -139,6 +143,9 @@ class Bench:
 
     def block(self):
         block.run(self)
+
+    def net(self):
+        net.run(self)
 
     def vsock(self):
         mebibytes, pings, connections, runs = (1, 20, 20, 1) if self.smoke else (64, 1000, 1000, self.boot_runs)
@@ -296,7 +303,7 @@ def boot_commands(kernel, initrd):
 
 def main():
     benchmarks = {name: getattr(Bench, name.replace("-", "_"))
-                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "block", "vsock", "boot", "exits")}
+                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "block", "net", "vsock", "boot", "exits")}
     parser = argparse.ArgumentParser()
     parser.add_argument("--json")
     parser.add_argument("--runs", type=int)

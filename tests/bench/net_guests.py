@@ -83,7 +83,7 @@ def value_of(name, text):
     """The measurement's value, and how many bytes or packets it moved."""
     if name == "ping":
         return float(re.search(r"= [0-9.]+/([0-9.]+)/", text)[1]), 0
-    end = json.loads(text)["end"]
+    end = json.loads(text[text.index("{"):])["end"]  # warnings come first
     if name.startswith("tcp"):
         return end["sum_received"]["bits_per_second"], end["sum_received"]["bytes"]
     packets = end["sum"]["packets"] - end["sum"]["lost_packets"]

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network benchmarks: a payload guest at a tap against a bare program, and Linux guests against QEMU's."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+
+from block import GUEST_CPU, IO_CPU, pin, processor_ns, tsc_khz
+
+TAP = "uvmm-bench"
+NETWORK = ["unshare", "--net"]  # a network of its own, which goes with it
+
+
+def run(bench):
+    if os.geteuid() != 0:
+        print("  net: only root can make taps", flush=True)
+        return
+    payload(bench)
+    if not bench.smoke:
+        guests(bench)
+
+
+# --- the data path alone
+
+
+def payload(bench):
+    seconds = 0.05 if bench.smoke else 0.5
+    khz = tsc_khz()
+    for receive in (False, True):
+        for size in (60, 1514):
+            ours, peer = [], []
+            for _ in range(bench.runs):
+                ours.append(of_guest(bench, receive, size, seconds, khz))
+                peer.append(of_program(bench, receive, size))
+            counts = (f"system calls {statistics.median(sample['calls'] for sample in ours):.3f}, "
+                      f"processor {statistics.median(sample['cpu'] for sample in ours) / 1000:.2f} us a frame")
+            what = "received" if receive else "sent"
+            bench.results.add(f"net: frames of {size} bytes {what} at CPL 3",
+                              statistics.median(sample["rate"] for sample in ours) / 1000, "k/s",
+                              statistics.median(peer) / 1000, f"bare {'read' if receive else 'write'}()", counts=counts)
+
+
+def of_guest(bench, receive, size, seconds, khz):
+    log = bench.work + "/net.log"
+    guest = f"receive={int(receive)} bytes={size} depth={256 if receive else 128} ticks={int(seconds * khz * 1000)}"
+    command = [*NETWORK, bench.program, "--kernel", bench.payload("net_speed"), "--memory", "128M", "--net", "tap=" + TAP,
+               "--no-default-cmdline", "--cmdline", guest, "-vv", "--log-file", log]
+    if os.path.exists(log):
+        os.remove(log)
+    flooder = None
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as vm:
+        pin(vm.pid)
+        if receive:
+            flooder = subprocess.Popen(["taskset", "-c", str(GUEST_CPU), "nsenter", "--target", str(vm.pid), "--net",
+                                        bench.tool("tap_peer"), "flood", TAP, str(size)])
+        text, cpu = "", 0
+        for line in vm.stdout:
+            text += line
+            if line == "start\n":
+                cpu -= processor_ns(vm.pid)
+            if line.startswith("frames"):
+                cpu += processor_ns(vm.pid)
+                if flooder:
+                    flooder.kill()
+    if flooder:
+        flooder.wait()
+    measured = re.search(r"frames (\d+) bytes \d+ ticks (\d+)", text)
+    if not measured:
+        raise SystemExit(f"bench: the guest says\n{text}")
+    with open(log) as lines:
+        calls = int(re.search(r"I/O thread: (\d+) system calls", lines.read())[1])
+    frames = max(int(measured[1]), 1)
+    return {"rate": frames * khz * 1000 / int(measured[2]), "cpu": cpu / frames, "calls": calls / frames}
+
+
+def of_program(bench, receive, size):
+    command = ["taskset", "-c", str(IO_CPU), *NETWORK, bench.tool("tap_peer"), "read" if receive else "write", TAP, "1", str(size)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+    frames, nanoseconds = re.search(r"frames (\d+) nanoseconds (\d+)", done.stdout).groups()
+    return int(frames) * 1e9 / int(nanoseconds)
+
+
+# --- Linux guests
+
+ROWS = {"tcp-out": ("TCP from the guest", 1e6, "Mbit/s", ">= 1.5"), "tcp-in": ("TCP to the guest", 1e6, "Mbit/s", ">= 1.5"),
+        "udp-out": ("UDP of 1500 bytes from the guest", 1, "packets/s", ">= 1.5"),
+        "udp-in": ("UDP of 1500 bytes to the guest", 1, "packets/s", ">= 1.5"),
+        "ping": ("round trip", 1, "ms", "")}
+
+
+def guests(bench):
+    call = [os.environ["BENCH_HOST"], "--timeout", "0", "--", "python3", os.path.dirname(__file__) + "/net_guests.py",
+            "--uvmm", bench.program, "--kernel", os.environ["BENCH_CUSTOM"], "--root", os.environ["BENCH_NET_ROOT"],
+            "--busybox", os.environ["BENCH_BUSYBOX"], "--runs", str(bench.boot_runs), "--seconds", "3", "--pings", "300"]
+    done = subprocess.run(call, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+    samples = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+    def of(who, name, key):
+        return statistics.median(key(sample) for sample in samples if (sample["who"], sample["name"]) == (who, name))
+
+    for name, (title, unit, unit_name, target) in ROWS.items():
+        ours, peer = (of(who, name, lambda sample: sample["value"]) for who in ("uvmm", "qemu"))
+        counts = ""
+        if name.startswith("tcp"):
+            counts = "; ".join(f"{who}: {of(who, name, lambda s: s['own'] / s['moved'] * 1e9):.1f} s of its own threads and "
+                               f"{of(who, name, lambda s: s['exits'] / s['moved'] * 1e9):.0f} exits a GB"
+                               for who in ("uvmm", "qemu"))
+        if name.startswith("udp"):
+            counts = "; ".join(f"{who}: {of(who, name, lambda s: s['exits'] / s['moved']):.2f} exits a packet"
+                               for who in ("uvmm", "qemu"))
+        bench.results.add(f"net: {title}", ours / unit, unit_name, peer / unit, "QEMU without vhost", target, counts)
