@@ -27,6 +27,11 @@ constexpr bool is_receive_queue(u16 queue) {
   return queue % 2 == 0;
 }
 
+// Of a queue that the control queue starts later.
+Task<> nothing() {
+  co_return;
+}
+
 // Whether it is the frame that the host does not take, so that the next one may fare better.
 bool is_about_the_frame(i32 error) {
   return error == -EINVAL || error == -EMSGSIZE || error == -EFAULT;
@@ -111,11 +116,19 @@ bool Net::is_control_queue(u16 index) const {
 Task<> Net::run(Queue& queue, u16 index) {
   if (is_control_queue(index)) return control(queue);
   const u16 pair = pair_of(index);
-  if (pair >= pairs() || (pair > 0 && !negotiated(VIRTIO_NET_F_MQ))) return idle();
+  if (pair >= pairs() || (pair > 0 && !negotiated(VIRTIO_NET_F_MQ))) return give_back(queue);
   if (!is_receive_queue(index)) return transmit(queue, pair);
   NetReceiver& receiver = *receivers_[pair];
   receiver.start(negotiated_, queue);
-  return pair == 0 ? receiver.run() : idle();
+  return pair == 0 ? receiver.run() : nothing();
+}
+
+// A queue that has no use with the features that were negotiated.
+Task<> Net::give_back(Queue& queue) {
+  for (;;) {
+    const std::optional<DescriptorChain> chain = co_await queue.next();
+    if (!chain) co_return;
+  }
 }
 
 Task<> Net::transmit(Queue& queue, u16 pair) {

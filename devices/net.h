@@ -60,7 +60,7 @@ class Net final : public VirtioDevice, private NetLinkListener {
   bool is_control_queue(u16 index) const;
   bool negotiated(unsigned bit) const { return has_feature(negotiated_, bit); }
 
-  static Task<> idle() { co_return; }
+  static Task<> give_back(Queue& queue);
   Task<> transmit(Queue& queue, u16 pair);
   Task<> send(Queue& queue, u16 pair, DescriptorChain chain);
   void sent(Transmitter& transmitter, i32 done);
