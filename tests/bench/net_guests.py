@@ -43,10 +43,10 @@ def make_job(path, seconds, pings):
 
 def commands(options, job):
     quiet = "quiet loglevel=0"
-    uvmm = [options.uvmm, "--memory", "512M", "--kernel", options.kernel, "--disk", options.root + ",root", "--cmdline", quiet,
+    uvmm = [options.uvmm, "--memory", "512M,prefault", "--kernel", options.kernel, "--disk", options.root + ",root", "--cmdline", quiet,
             "--disk", job + ",serial=uvmm-job", "--net", f"tap={TAP},mac={MAC}"]
     qemu = ["qemu-system-x86_64", "-M", "microvm,pcie=on,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=off",
-            "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", "512", "-nodefaults", "-no-user-config", "-no-reboot",
+            "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", "512", "-mem-prealloc", "-nodefaults", "-no-user-config", "-no-reboot",
             "-display", "none", "-device", "virtio-serial-pci", "-chardev", "stdio,id=console",
             "-device", "virtconsole,chardev=console", "-device", "virtio-rng-pci",
             "-drive", f"if=none,id=root,file={options.root},format=raw,readonly=on", "-device", "virtio-blk-pci,drive=root",
