@@ -14,7 +14,7 @@ namespace uvmm::fuse {
 namespace {
 
 constexpr u64 kMostOffset = std::numeric_limits<i64>::max();
-constexpr u64 kMostCopied = 4_MiB;  // in one request: the guest asks for the rest
+constexpr u64 kMostCopied = 128_MiB;  // in one request: the guest asks for the rest
 
 // What is left of a read or write.
 struct Transfer {
@@ -51,7 +51,19 @@ Task<i64> run(Io& io, Transfer transfer) {
   co_return total;
 }
 
-Task<i32> sync(Server& server, Request& request, Handle::Kind kind) {
+struct Copy final : Helper::Job {
+  i32 call() override { return result_of(::copy_file_range(from, &from_offset, to, &to_offset, bytes, 0)); }
+  int from, to;
+  off_t from_offset, to_offset;
+  u64 bytes;
+};
+
+struct SyncAll final : Helper::Job {
+  i32 call() override { return result_of(::syncfs(fd)); }
+  int fd;
+};
+
+Task<i32> sync_handle(Server& server, Request& request, Handle::Kind kind) {
   const auto arguments = request.arguments.take<fuse_fsync_in>();
   Handle* const handle = server.handles.find(arguments->fh, kind, *request.node);
   if (!handle) co_return -EBADF;
@@ -107,11 +119,11 @@ Task<i32> write(Server& server, Request& request) {
 }
 
 Task<i32> fsync(Server& server, Request& request) {
-  return sync(server, request, Handle::Kind::kFile);
+  return sync_handle(server, request, Handle::Kind::kFile);
 }
 
 Task<i32> fsyncdir(Server& server, Request& request) {
-  return sync(server, request, Handle::Kind::kDirectory);
+  return sync_handle(server, request, Handle::Kind::kDirectory);
 }
 
 Task<i32> fallocate(Server& server, Request& request) {
@@ -149,28 +161,37 @@ i32 lseek(Server& server, Request& request) {
   return 0;
 }
 
-i32 copy_file_range(Server& server, Request& request) {
+Task<i32> copy_file_range(Server& server, Request& request) {
   const auto arguments = request.arguments.take<fuse_copy_file_range_in>();
-  const Handle* const from = server.handles.find(arguments->fh_in, Handle::Kind::kFile, *request.node);
+  Handle* const from = server.handles.find(arguments->fh_in, Handle::Kind::kFile, *request.node);
   const Node* const to_node = server.inodes.find(arguments->nodeid_out);
-  const Handle* const to =
+  Handle* const to =
       to_node ? server.handles.find(arguments->fh_out, Handle::Kind::kFile, *to_node) : nullptr;
-  if (!from || !to) return -EBADF;
-  if (arguments->flags != 0) return -EINVAL;
-  if (arguments->off_in > kMostOffset || arguments->off_out > kMostOffset) return -EINVAL;
-  const i32 dropped = drop_set_ids(to->fd.get());
-  if (dropped < 0) return dropped;
-  auto from_offset = static_cast<off_t>(arguments->off_in);
-  auto to_offset = static_cast<off_t>(arguments->off_out);
-  const ssize_t copied = ::copy_file_range(from->fd.get(), &from_offset, to->fd.get(), &to_offset,
-                                           std::min(arguments->len, kMostCopied), 0);
-  if (copied < 0) return -errno;
-  request.reply.put(fuse_write_out{.size = static_cast<u32>(copied)});
-  return 0;
+  if (!from || !to) co_return -EBADF;
+  if (arguments->flags != 0) co_return -EINVAL;
+  if (arguments->off_in > kMostOffset || arguments->off_out > kMostOffset) co_return -EINVAL;
+  const HandleUse from_use(server.handles, *from);
+  const HandleUse to_use(server.handles, *to);
+  const i32 dropped = drop_set_ids(to_use.fd());
+  if (dropped < 0) co_return dropped;
+  Copy copy;
+  copy.from = from_use.fd();
+  copy.to = to_use.fd();
+  copy.from_offset = static_cast<off_t>(arguments->off_in);
+  copy.to_offset = static_cast<off_t>(arguments->off_out);
+  copy.bytes = std::min(arguments->len, kMostCopied);
+  const i32 copied = co_await server.helper.run(server.io, copy);
+  if (copied < 0) co_return copied;
+  const fuse_write_out answer{.size = static_cast<u32>(copied)};
+  request.reply.put(answer);
+  co_return 0;
 }
 
-i32 syncfs(Server& server, Request&) {
-  return result_of(::syncfs(server.share.root.get()));
+Task<i32> syncfs(Server& server, Request&) {
+  SyncAll sync;
+  sync.fd = server.share.root.get();
+  const i32 done = co_await server.helper.run(server.io, sync);
+  co_return done;
 }
 
 }  // namespace uvmm::fuse

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "devices/fuse/lock_table.h"
 
+#include <algorithm>
+
 #include "devices/fuse/server.h"
 
 namespace uvmm::fuse {
@@ -34,13 +36,40 @@ LockTable::Owner* LockTable::find_or_open(const Share& share, Node& node, u64 ow
   return &owners.emplace_back(Owner{.fd = std::move(fd), .id = owner});
 }
 
-u32 LockTable::another_pid(const Node& node, u64 owner) const {
+u32 LockTable::blocking_pid(const Node& node, u64 owner, const fuse_file_lock& wish) const {
   const auto found = owners_.find(node.slot);
   if (found == owners_.end()) return 0;
   for (const Owner& other : found->second) {
-    if (other.id != owner) return other.pid;
+    if (other.id != owner && other.ranges.block(wish)) return other.pid;
   }
   return 0;
+}
+
+// From whom it would wait for to whom these wait for, and so on; each waiting request is looked at once.
+bool LockTable::would_deadlock(Slot node, u64 owner, const fuse_file_lock& wish) const {
+  struct Wait {
+    Slot node;
+    u64 owner;
+    fuse_file_lock wish;
+  };
+  std::vector<Wait> open{{node, owner, wish}};
+  std::vector<const Waiter*> seen;
+  while (!open.empty()) {
+    const Wait wait = open.back();
+    open.pop_back();
+    const auto found = owners_.find(wait.node);
+    if (found == owners_.end()) continue;
+    for (const Owner& other : found->second) {
+      if (other.id == wait.owner || !other.ranges.block(wait.wish)) continue;
+      if (other.id == owner) return true;
+      for (const Waiter* const waiter : waiters_) {
+        if (waiter->owner != other.id || std::ranges::count(seen, waiter) > 0) continue;
+        seen.push_back(waiter);
+        open.push_back({waiter->node, waiter->owner, waiter->wish});
+      }
+    }
+  }
+  return false;
 }
 
 void LockTable::release(Node& node, u64 owner) {

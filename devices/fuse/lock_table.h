@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "devices/fuse/handle_table.h"
+#include "devices/fuse/lock_ranges.h"
 #include "devices/fuse/share.h"
 
 namespace uvmm::fuse {
@@ -22,13 +23,16 @@ class LockTable {
     Fd fd;
     u32 pid = 0;  // that it last asked with
     u64 id = 0;
+    LockRanges ranges;
   };
   // The owner's descriptor for the node's file, made of `handle`, which is open; null if it cannot be had,
   // and then errno says why.
   Owner* find_or_open(const Share& share, Node& node, u64 owner, const Handle& handle);
   Owner* find(const Node& node, u64 owner);
-  // Another owner's process that has locks on the file, or 0: for want of knowing which it is.
-  u32 another_pid(const Node& node, u64 owner) const;
+  // The process of another owner that has such a lock as `wish` has to wait for, or 0.
+  u32 blocking_pid(const Node& node, u64 owner, const fuse_file_lock& wish) const;
+  // Whether `owner`, should it wait for `wish`, would wait for itself in the end.
+  bool would_deadlock(Slot node, u64 owner, const fuse_file_lock& wish) const;
 
   // The owner closed a descriptor of the file; the file is not open any more; nothing is.
   void release(Node& node, u64 owner);
@@ -38,13 +42,17 @@ class LockTable {
   // A request that waits for a lock, listed for as long as it does.
   class Waiter {
    public:
-    Waiter(LockTable& table, u64 request) : unique(request), table_(table) {
+    Waiter(LockTable& table, u64 request, Slot file, u64 waiting, const fuse_file_lock& lock)
+        : unique(request), node(file), owner(waiting), wish(lock), table_(table) {
       table_.waiters_.push_back(this);
     }
     Waiter(const Waiter&) = delete;
     Waiter& operator=(const Waiter&) = delete;
     ~Waiter() { table_.waiters_.remove(this); }
     const u64 unique;
+    const Slot node;
+    const u64 owner;
+    const fuse_file_lock wish;
     bool interrupted = false;
 
    private:

@@ -48,9 +48,11 @@ i32 try_lock(Server& server, Request& request, const fuse_lk_in& wish) {
                                       ? server.locks.find(*node, wish.owner)
                                       : server.locks.find_or_open(server.share, *node, wish.owner, *handle);
   if (!owner) return wish.lk.type == F_UNLCK ? 0 : -errno;
+  if (wish.lk.type != F_UNLCK && owner->ranges.full()) return -ENOLCK;
   owner->pid = wish.lk.pid;
   struct flock lock = host_lock(wish.lk);
   const i32 done = result_of(::fcntl(owner->fd.get(), F_OFD_SETLK, &lock));
+  if (done == 0) owner->ranges.set(wish.lk);
   return done == -EACCES ? -EAGAIN : done;
 }
 
@@ -72,7 +74,7 @@ i32 getlk(Server& server, Request& request) {
     out.lk.end = lock.l_len == 0 ? kMostOffset : static_cast<u64>(lock.l_start + lock.l_len - 1);
     out.lk.type = static_cast<u32>(lock.l_type);
     // A process of the host has no number in the guest.
-    out.lk.pid = lock.l_pid == -1 ? server.locks.another_pid(*request.node, wish->owner) : 0;
+    out.lk.pid = server.locks.blocking_pid(*request.node, wish->owner, wish->lk);
   }
   request.reply.put(out);
   return 0;
@@ -85,13 +87,18 @@ i32 setlk(Server& server, Request& request) {
 
 Task<i32> setlkw(Server& server, Request& request) {
   const auto wish = request.arguments.take<fuse_lk_in>();
-  const LockTable::Waiter waiter(server.locks, request.header.unique);
+  const i32 first = try_lock(server, request, *wish);
+  if (first != -EAGAIN) co_return first;
+  // Only POSIX locks know deadlocks.
+  const Slot file = wish->lk_flags & FUSE_LK_FLOCK ? kNoSlot : request.node->slot;
+  if (server.locks.would_deadlock(file, wish->owner, wish->lk)) co_return -EDEADLK;
+  const LockTable::Waiter waiter(server.locks, request.header.unique, file, wish->owner, wish->lk);
   u64 pause = kFirstPause;
   for (;;) {
-    const i32 done = try_lock(server, request, *wish);
-    if (done != -EAGAIN) co_return done;
     const i32 slept = co_await server.io.sleep(pause);
     if (slept == -ECANCELED || waiter.interrupted) co_return -EINTR;
+    const i32 done = try_lock(server, request, *wish);
+    if (done != -EAGAIN) co_return done;
     pause = std::min(pause * 2, kLongestPause);
   }
 }

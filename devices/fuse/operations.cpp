@@ -73,9 +73,9 @@ constexpr std::array<Operation, kOpcodes> make_table() {
   table[FUSE_FSYNCDIR] = {0, sizeof(fuse_fsync_in), 0, nullptr, fsyncdir};
   table[FUSE_FALLOCATE] = {kMutates, sizeof(fuse_fallocate_in), 0, nullptr, fallocate};
   table[FUSE_LSEEK] = {0, sizeof(fuse_lseek_in), sizeof(fuse_lseek_out), lseek};
-  table[FUSE_COPY_FILE_RANGE] = {kMutates, sizeof(fuse_copy_file_range_in), sizeof(fuse_write_out),
+  table[FUSE_COPY_FILE_RANGE] = {kMutates, sizeof(fuse_copy_file_range_in), sizeof(fuse_write_out), nullptr,
                                  copy_file_range};
-  table[FUSE_SYNCFS] = {0, 0, 0, syncfs};
+  table[FUSE_SYNCFS] = {0, 0, 0, nullptr, syncfs};
 
   table[FUSE_READDIR] = {0, sizeof(fuse_read_in), 0, readdir};
   table[FUSE_READDIRPLUS] = {0, sizeof(fuse_read_in), 0, readdirplus};

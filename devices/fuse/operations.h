@@ -4,7 +4,8 @@
 //
 // They answer with 0, after they have put their payload into the reply, or with -errno. Those that only touch
 // names and attributes call the host at once: on a local file system that takes microseconds, less than
-// handing them to another thread. Those that move data or wait for a disk are coroutines on the Io.
+// handing them to another thread. Those that move data or wait for a disk are coroutines on the Io
+// or the Helper.
 #pragma once
 
 #include "devices/fuse/server.h"
@@ -76,8 +77,8 @@ Task<i32> fsync(Server&, Request&);
 Task<i32> fsyncdir(Server&, Request&);
 Task<i32> fallocate(Server&, Request&);
 i32 lseek(Server&, Request&);
-i32 copy_file_range(Server&, Request&);
-i32 syncfs(Server&, Request&);
+Task<i32> copy_file_range(Server&, Request&);
+Task<i32> syncfs(Server&, Request&);
 
 // readdir.cpp
 i32 readdir(Server&, Request&);

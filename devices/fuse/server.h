@@ -13,6 +13,7 @@
 #include "devices/fuse/reply.h"
 #include "devices/fuse/session.h"
 #include "devices/fuse/share.h"
+#include "vmm/base/helper.h"
 #include "vmm/base/io.h"
 #include "vmm/base/log.h"
 
@@ -45,6 +46,7 @@ struct Server {
   HandleTable handles;
   LockTable locks;
   Session session;
+  Helper helper;
   // For what an operation reads of the host, or copies of its arguments; not beyond its end, nor over a wait.
   std::unique_ptr<u8[]> scratch;
   std::unique_ptr<u8[]> arguments;

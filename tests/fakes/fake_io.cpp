@@ -123,6 +123,11 @@ void FakeIo::perform(u32 i) {
     case Op::Kind::kFallocate:
       done = ::fallocate(op.fd, int(op.flags), offset, static_cast<off_t>(op.length));
       break;
+    case Op::Kind::kPoll: {
+      pollfd ready{.fd = op.fd, .events = static_cast<short>(op.flags)};
+      done = ::poll(&ready, 1, -1) < 0 ? -1 : ready.revents;
+      break;
+    }
     case Op::Kind::kTimeout:
       return finish(i, -ETIME);
     case Op::Kind::kNop:

@@ -38,7 +38,7 @@ class FakeIo final : public Io {
   void finish_read(u32 i, std::span<const u8> bytes);
   // Each that is in flight now ends so, in order and in one turn; multishot ones excepted.
   void finish_all(i32 result);
-  // The i-th, which is about a file or the time, ends as the host would have it; a wait is over at once.
+  // The i-th, which is about a file or the time, ends as the host would have it; a pause is over at once.
   void perform(u32 i);
   // The i-th, a multishot one, completes and stays in flight.
   void fire(u32 i, i32 result);

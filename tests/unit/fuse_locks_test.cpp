@@ -46,9 +46,14 @@ struct Fixture {
     lock.l_type = type;
     return ::fcntl(host, F_OFD_SETLK, &lock) == 0;
   }
+  // Like lock(), and those that wait go on waiting.
+  i32 lock_quietly(u64 owner, u32 type) {
+    const Bytes arguments = bytes_of(wish(handle, owner, type, 0, kWhole));
+    return guest.answer(guest.offer(guest.header(FUSE_SETLK, node, arguments), arguments, 64), 64).error;
+  }
   // A SETLKW that is left waiting.
-  std::vector<GuestAddress> wait_for(u64 owner, u32 flags = 0, u64 fh = 0) {
-    const Bytes arguments = bytes_of(wish(fh ? fh : handle, owner, F_WRLCK, 0, kWhole, flags));
+  std::vector<GuestAddress> wait_for(u64 owner, u64 start = 0, u64 end = kWhole) {
+    const Bytes arguments = bytes_of(wish(handle, owner, F_WRLCK, start, end));
     return guest.offer(guest.header(FUSE_SETLKW, node, arguments), arguments, 64);
   }
 
@@ -134,24 +139,48 @@ TEST_CASE("[case 113] locks: who waits for one takes nobody's time, and gets it 
 }
 
 TEST_CASE(
-    "[case 113] locks: two that wait for each other can be interrupted, and others are served meanwhile") {
+    "[case 113] locks: who would wait for itself in the end gets EDEADLK, and others are served meanwhile") {
   Fixture f;
   f.guest.put("b", "");
   CHECK(f.lock(1, F_WRLCK, 0, 0) == 0);
   CHECK(f.lock(2, F_WRLCK, 1, 1) == 0);
-  const auto first = f.wait_for(1);
-  const u64 first_unique = f.guest.unique - 1;
-  f.wait_for(2);
+  CHECK(f.lock(3, F_WRLCK, 2, 2) == 0);
+  f.wait_for(1, 1, 1);
+  const auto second = f.wait_for(2, 2, 2);
   CHECK(f.guest.io.size() == 2);
+  const FuseAnswer third = f.guest.answer(f.wait_for(3, 0, 0), 64);
+  CHECK(third.error == -EDEADLK);
   const Bytes name = text("b");
   const auto lookup = f.guest.offer(f.guest.header(FUSE_LOOKUP, FUSE_ROOT_ID, name), name, 256);
   CHECK(f.guest.answer(lookup, 256).error == 0);
+  // It gives way, and the others get on.
+  CHECK(f.lock_quietly(3, F_UNLCK) == 0);
+  f.guest.io.perform(1);
+  CHECK(f.guest.answer(second, 64).error == 0);
+}
 
-  const Bytes interrupt = bytes_of(fuse_interrupt_in{.unique = first_unique});
+TEST_CASE(
+    "locks: to wait for one's own or for a reader is no deadlock, but that two wait for each other's reading "
+    "is") {
+  Fixture f;
+  CHECK(f.lock(1, F_RDLCK, 0, 0) == 0);
+  CHECK(f.lock(2, F_RDLCK, 0, 0) == 0);
+  CHECK(f.lock(2, F_WRLCK, 5, 5) == 0);
+  f.wait_for(1, 5, 5);
+  CHECK(f.guest.io.size() == 1);
+  CHECK(f.guest.answer(f.wait_for(2, 9, 9), 64).error == 0);
+  CHECK(f.guest.answer(f.wait_for(2, 0, 0), 64).error == -EDEADLK);
+}
+
+TEST_CASE("[case 113] locks: who waits can be interrupted") {
+  Fixture f;
+  CHECK(f.host_lock(F_WRLCK));
+  const auto at = f.wait_for(1);
+  const Bytes interrupt = bytes_of(fuse_interrupt_in{.unique = f.guest.unique - 1});
   f.guest.offer(f.guest.header(FUSE_INTERRUPT, 0, interrupt), interrupt, 0);
   CHECK(f.guest.driver.take_used()->len == 0);
   f.guest.io.perform(0);
-  CHECK(f.guest.answer(first, 64).error == -EINTR);
+  CHECK(f.guest.answer(at, 64).error == -EINTR);
 }
 
 TEST_CASE("[case 114] locks: an interrupt of a request that there is not, or of two alike, is ignored") {
