@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "devices/fuse/wire.h"
@@ -13,15 +14,21 @@ namespace uvmm::fuse {
 
 class LockRanges {
  public:
-  static constexpr std::size_t kMost = 4096;
+  // One change makes at most so many of them more.
+  static constexpr std::size_t kMostNew = 2;
 
-  // Whether one more change still fits.
-  bool full() const { return locks_.size() + 2 > kMost; }
+  std::size_t size() const { return locks_.size(); }
 
-  // As F_SETLK with lock.type: F_UNLCK included.
+  // As F_SETLK with lock.type: F_UNLCK included. Neighbours of one type become one.
   void set(const fuse_file_lock& lock) {
+    fuse_file_lock set = lock;
     std::vector<fuse_file_lock> kept;
     for (const fuse_file_lock& old : locks_) {
+      if (old.type == lock.type && adjoin(old, lock)) {
+        set.start = std::min(set.start, old.start);
+        set.end = std::max(set.end, old.end);
+        continue;
+      }
       if (!overlap(old, lock)) {
         kept.push_back(old);
         continue;
@@ -29,7 +36,7 @@ class LockRanges {
       if (old.start < lock.start) kept.push_back({old.start, lock.start - 1, old.type, 0});
       if (old.end > lock.end) kept.push_back({lock.end + 1, old.end, old.type, 0});
     }
-    if (lock.type != F_UNLCK) kept.push_back({lock.start, lock.end, lock.type, 0});
+    if (lock.type != F_UNLCK) kept.push_back({set.start, set.end, lock.type, 0});
     locks_ = std::move(kept);
   }
 
@@ -41,11 +48,12 @@ class LockRanges {
     return false;
   }
 
-  bool empty() const { return locks_.empty(); }
-
  private:
   static bool overlap(const fuse_file_lock& a, const fuse_file_lock& b) {
     return a.start <= b.end && b.start <= a.end;
+  }
+  static bool adjoin(const fuse_file_lock& a, const fuse_file_lock& b) {
+    return overlap(a, b) || a.end + 1 == b.start || b.end + 1 == a.start;
   }
 
   std::vector<fuse_file_lock> locks_;

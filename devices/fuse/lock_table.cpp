@@ -36,6 +36,17 @@ LockTable::Owner* LockTable::find_or_open(const Share& share, Node& node, u64 ow
   return &owners.emplace_back(Owner{.fd = std::move(fd), .id = owner});
 }
 
+void LockTable::set(Owner& owner, const fuse_file_lock& lock) {
+  ranges_ -= owner.ranges.size();
+  owner.ranges.set(lock);
+  ranges_ += owner.ranges.size();
+}
+
+void LockTable::owner_goes(const Owner& owner) {
+  ranges_ -= owner.ranges.size();
+  handles_.give_descriptor_back();
+}
+
 u32 LockTable::blocking_pid(const Node& node, u64 owner, const fuse_file_lock& wish) const {
   const auto found = owners_.find(node.slot);
   if (found == owners_.end()) return 0;
@@ -75,8 +86,10 @@ bool LockTable::would_deadlock(Slot node, u64 owner, const fuse_file_lock& wish)
 void LockTable::release(Node& node, u64 owner) {
   const auto found = owners_.find(node.slot);
   if (found == owners_.end()) return;
-  const auto gone = found->second.remove_if([&](const Owner& candidate) { return candidate.id == owner; });
-  for (auto i = gone; i > 0; --i) handles_.give_descriptor_back();
+  const auto gone = std::ranges::find(found->second, owner, &Owner::id);
+  if (gone == found->second.end()) return;
+  owner_goes(*gone);
+  found->second.erase(gone);
   if (!found->second.empty()) return;
   owners_.erase(found);
   inodes_.release(node);
@@ -85,7 +98,7 @@ void LockTable::release(Node& node, u64 owner) {
 void LockTable::release_all(Node& node) {
   const auto found = owners_.find(node.slot);
   if (found == owners_.end()) return;
-  for (auto i = found->second.size(); i > 0; --i) handles_.give_descriptor_back();
+  for (const Owner& owner : found->second) owner_goes(owner);
   owners_.erase(found);
   inodes_.release(node);
 }

@@ -17,6 +17,8 @@ namespace uvmm::fuse {
 
 class LockTable {
  public:
+  static constexpr std::size_t kMostRanges = 16 * 1024;
+
   LockTable(HandleTable& handles, InodeTable& inodes) : handles_(handles), inodes_(inodes) {}
 
   struct Owner {
@@ -29,6 +31,10 @@ class LockTable {
   // and then errno says why.
   Owner* find_or_open(const Share& share, Node& node, u64 owner, const Handle& handle);
   Owner* find(const Node& node, u64 owner);
+  // Whether all owners' ranges together take one more change.
+  bool full() const { return ranges_ + LockRanges::kMostNew > kMostRanges; }
+  // The host has given the owner that lock, or taken it.
+  void set(Owner& owner, const fuse_file_lock& lock);
   // The process of another owner that has such a lock as `wish` has to wait for, or 0.
   u32 blocking_pid(const Node& node, u64 owner, const fuse_file_lock& wish) const;
   // Whether `owner`, should it wait for `wish`, would wait for itself in the end.
@@ -61,10 +67,13 @@ class LockTable {
   void interrupt(u64 unique);
 
  private:
+  void owner_goes(const Owner& owner);
+
   HandleTable& handles_;
   InodeTable& inodes_;
   std::unordered_map<Slot, std::list<Owner>> owners_;
   std::list<Waiter*> waiters_;
+  std::size_t ranges_ = 0;
 };
 
 }  // namespace uvmm::fuse

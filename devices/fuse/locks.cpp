@@ -48,11 +48,11 @@ i32 try_lock(Server& server, Request& request, const fuse_lk_in& wish) {
                                       ? server.locks.find(*node, wish.owner)
                                       : server.locks.find_or_open(server.share, *node, wish.owner, *handle);
   if (!owner) return wish.lk.type == F_UNLCK ? 0 : -errno;
-  if (wish.lk.type != F_UNLCK && owner->ranges.full()) return -ENOLCK;
+  if (wish.lk.type != F_UNLCK && server.locks.full()) return -ENOLCK;
   owner->pid = wish.lk.pid;
   struct flock lock = host_lock(wish.lk);
   const i32 done = result_of(::fcntl(owner->fd.get(), F_OFD_SETLK, &lock));
-  if (done == 0) owner->ranges.set(wish.lk);
+  if (done == 0) server.locks.set(*owner, wish.lk);
   return done == -EACCES ? -EAGAIN : done;
 }
 

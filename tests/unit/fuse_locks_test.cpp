@@ -229,5 +229,27 @@ TEST_CASE("locks: ranges and kinds that are none are EINVAL, and owners are boun
   }
 }
 
+TEST_CASE("locks: how many ranges the guest has locked is bounded, and the end of an owner makes room") {
+  Fixture f;
+  const auto lock_each = [&f](u64 count) {
+    i32 error = 0;
+    for (u64 i = 0; i < count && error == 0; ++i) error = f.lock(1, F_RDLCK, 2 * i, 2 * i);
+    return error;
+  };
+  constexpr u64 kFiles = 32;  // since the host looks at all locks of a file
+  constexpr u64 kEach = fuse::LockTable::kMostRanges / kFiles;
+  for (u64 i = 1; i < kFiles; ++i) {
+    f.node = f.guest.create(std::to_string(i), f.handle);
+    CHECK(lock_each(kEach) == 0);
+  }
+  f.node = f.guest.create("last", f.handle);
+  CHECK(lock_each(kEach + 1) == -ENOLCK);
+  CHECK(f.lock(1, F_UNLCK) == 0);
+  CHECK(lock_each(kEach - 1) == 0);
+  const fuse_flush_in flush{.fh = f.handle, .lock_owner = 1};
+  CHECK(f.guest.error_of(FUSE_FLUSH, f.node, bytes_of(flush)) == 0);
+  CHECK(lock_each(kEach - 1) == 0);
+}
+
 }  // namespace
 }  // namespace uvmm

@@ -17,7 +17,18 @@ TEST_CASE("lock ranges: a lock replaces what it covers, and leaves the rest") {
   CHECK(ranges.block({6, 6, F_RDLCK, 0}));
   CHECK_FALSE(ranges.block({10, ~u64{0} >> 1, F_WRLCK, 0}));
   ranges.set({0, ~u64{0} >> 1, F_UNLCK, 0});
-  CHECK(ranges.empty());
+  CHECK(ranges.size() == 0);
+}
+
+TEST_CASE("lock ranges: neighbours of one type are one") {
+  LockRanges ranges;
+  for (u64 i = 0; i < 5000; ++i) ranges.set({i, i, F_WRLCK, 0});
+  CHECK(ranges.size() == 1);
+  ranges.set({6000, ~u64{0} >> 1, F_WRLCK, 0});
+  ranges.set({5000, 5000, F_RDLCK, 0});
+  CHECK(ranges.size() == 3);
+  ranges.set({5000, 5999, F_WRLCK, 0});
+  CHECK(ranges.size() == 1);
 }
 
 TEST_CASE("lock ranges: whatever is set, byte for byte it is the last that was set there") {
@@ -37,7 +48,6 @@ TEST_CASE("lock ranges: whatever is set, byte for byte it is the last that was s
       CHECK(ranges.block({at, at, F_WRLCK, 0}) == (bytes[at] != F_UNLCK));
     }
   }
-  CHECK_FALSE(ranges.full());
 }
 
 }  // namespace
