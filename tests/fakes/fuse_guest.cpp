@@ -7,7 +7,10 @@
 
 namespace uvmm {
 
-FuseGuest::FuseGuest(const Setup& setup) : directory(setup.directory) {
+FuseGuest::FuseGuest(const Setup& setup)
+    : directory(setup.directory),
+      own_ram(setup.ram ? nullptr : std::make_unique<FakeRam>()),
+      ram(setup.ram ? *setup.ram : *own_ram) {
   if (directory.empty()) {
     char name[] = "/tmp/uvmm-share-XXXXXX";
     directory = ::mkdtemp(name);

@@ -54,10 +54,11 @@ class FuseGuest {
   struct Setup {
     fuse::ShareOptions options = {};
     fuse::Limits limits = {};
-    bool file_handles = true;  // if the host has them
+    bool file_handles = true;    // if the host has them
     std::string directory = {};  // empty: a fresh one
     bool init = true;
-    u64 flags = ~u64{0};  // what the guest offers in FUSE_INIT
+    u64 flags = ~u64{0};     // what the guest offers in FUSE_INIT
+    FakeRam* ram = nullptr;  // null: its own
   };
   FuseGuest() : FuseGuest(Setup{}) {}
   explicit FuseGuest(const Setup& setup);
@@ -98,7 +99,8 @@ class FuseGuest {
   std::vector<std::string> lines;
   Log log{[this](LogLevel, std::string_view line) { lines.emplace_back(line); }, LogLevel::kWarning};
   FakeIo io;
-  FakeRam ram;
+  std::unique_ptr<FakeRam> own_ram;
+  FakeRam& ram;
   FakeDriver driver{ram, 64};
   std::optional<Fs> fs;
   std::optional<FakeQueue> queue;
