@@ -2,7 +2,9 @@
 #include "devices/fuse/share.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "devices/fuse/file_handle.h"
@@ -17,6 +19,15 @@ Owners owners_for(const ShareOptions& options, const struct stat& root) {
   // Root with a mapping has no owner of its own to give: what is created is the directory's owner's.
   if (may) return Owners::mapped(shown, Ids{root.st_uid, root.st_gid});
   return Owners::mapped(shown, std::nullopt);
+}
+
+// Whether the host gives out file handles here and takes them back. File systems of FUSE do the latter only
+// while the file is in the kernel's cache.
+bool keeps_file_handles(int root) {
+  struct statfs status{};
+  if (::fstatfs(root, &status) < 0 || status.f_type == FUSE_SUPER_MAGIC) return false;
+  FileHandle handle;
+  return handle.take(root, "", AT_EMPTY_PATH) && Fd(handle.open(root, O_PATH | O_CLOEXEC));
 }
 
 }  // namespace
@@ -39,9 +50,7 @@ Result<Share> Share::open(const ShareOptions& options) {
     return fail(ErrorKind::kHost, "cannot share {}: {}", options.path, error_text(errno));
   share.owners = owners_for(options, attributes);
 
-  FileHandle handle;
-  share.file_handles = handle.take(share.root.get(), "", AT_EMPTY_PATH) &&
-                       Fd(handle.open(share.root.get(), O_PATH | O_CLOEXEC));
+  share.file_handles = keeps_file_handles(share.root.get());
   return share;
 }
 

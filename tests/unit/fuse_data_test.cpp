@@ -79,6 +79,24 @@ TEST_CASE("data: a read that the host cuts short goes on, one that fails is the 
   CHECK(guest.answer(at, 22).payload.size() == 6);
 }
 
+TEST_CASE("data: a write of which the host does a part is that part, and what then fails fails") {
+  FuseGuest guest;
+  guest.put("a", "");
+  const u64 node = guest.lookup("a");
+  const u64 handle = guest.open(node, O_WRONLY);
+  const Bytes arguments =
+      bytes_of(fuse_write_in{.fh = handle, .size = 6}) + Bytes{'a', 'b', 'c', 'd', 'e', 'f'};
+  for (const i32 error : {-EDQUOT, -ENOSPC, -EIO}) {
+    auto at = guest.offer(guest.header(FUSE_WRITE, node, arguments), arguments, 64);
+    guest.io.finish(0, 2);
+    guest.io.finish(0, error);
+    CHECK(guest.answer(at, 64).as<fuse_write_out>().size == 2);
+    at = guest.offer(guest.header(FUSE_WRITE, node, arguments), arguments, 64);
+    guest.io.finish(0, error);
+    CHECK(guest.answer(at, 64).error == error);
+  }
+}
+
 TEST_CASE("[case 89] data: a handle that was never given, is released or of the wrong kind is EBADF") {
   FuseGuest guest;
   guest.put("a", "content");

@@ -331,6 +331,38 @@ TEST_CASE("[case 96] names: what another file system has below the share is told
   ::umount(guest.path("mount").c_str());
 }
 
+TEST_CASE("names: what the host renames, removes, replaces or changes under an open file") {
+  for (const bool handles : {true, false}) {
+    INFO(handles);
+    FuseGuest guest({.limits = {.paths = 4}, .file_handles = handles});
+    guest.put("a", "old");
+    const u64 node = guest.lookup("a");
+    const u64 handle = guest.open(node, O_RDWR);
+    const Bytes getattr = bytes_of(fuse_getattr_in{});
+
+    std::filesystem::rename(guest.path("a"), guest.path("b"));
+    CHECK(guest.error_of(FUSE_LOOKUP, FUSE_ROOT_ID, text("a")) == -ENOENT);
+    CHECK(guest.lookup("b") == node);
+    std::filesystem::permissions(guest.path("b"), std::filesystem::perms(0));
+    CHECK(guest.call<fuse_attr_out>(FUSE_GETATTR, node, getattr).attr.mode == S_IFREG);
+    CHECK(guest.write(node, handle, 3, "er") == 2);
+
+    std::filesystem::remove(guest.path("b"));
+    guest.put("b", "another");
+    CHECK(guest.lookup("b") != node);
+    CHECK(guest.call<fuse_attr_out>(FUSE_GETATTR, node, getattr).attr.nlink == 0);
+    CHECK(guest.read(node, handle, 0, 10) == Bytes{'o', 'l', 'd', 'e', 'r'});
+    guest.release(node, handle);
+    // So that no descriptor of it is at hand any more.
+    for (int i = 0; i < 8; ++i) {
+      guest.put(fmt::format("f{}", i), "");
+      guest.error_of(FUSE_GETATTR, guest.lookup(fmt::format("f{}", i)), getattr);
+    }
+    CHECK(guest.call(FUSE_OPEN, node, bytes_of(fuse_open_in{.flags = O_RDWR})).error == -ESTALE);
+    CHECK(guest.get("b") == "another");
+  }
+}
+
 TEST_CASE("[case 119] names: when the host removes the share, the guest gets errors") {
   FuseGuest guest;
   std::filesystem::remove_all(guest.directory);
