@@ -58,7 +58,7 @@ void simulate_seeds(const char* name, u64 seeds,
   running_name = name;
   FakeRam ram;
   if (const char* const one = std::getenv("UVMM_SEED")) return run_seed(std::stoull(one), ram, simulate);
-  if (std::getenv("UVMM_TEST_FULL")) seeds *= 20;
+  if (std::getenv("UVMM_TEST_FULL")) seeds *= 5;
   for (u64 seed = 1; seed <= seeds; ++seed) run_seed(seed, ram, simulate);
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_set_death_callback(nullptr);

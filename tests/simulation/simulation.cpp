@@ -165,7 +165,7 @@ void Simulation::step() {
       if (SimulatedQueue* const queue = random_queue()) notify(*queue);
       return;
     case 8:
-      return io.end_turn();
+      return random.one_in(2) ? io.end_turn() : void(io.look());
     case 9:
       return random.one_in(4) ? write_late_registers() : end_doorbell();
     default:
