@@ -110,6 +110,9 @@ void check_latency(Payload& payload) {
     storm = {std::min(storm.fast, ticks[2]), std::min(storm.slow, ticks[3])};
   }
   REQUIRE(storm.slow != ~0ul);
+#ifdef __SANITIZE_THREAD__
+  return;  // whose own work is most of these times
+#endif
   INFO(payload.output << "share of others: " << contention.share());
   if (contention.share() > 0.05) {
     WARN("no latency was compared: others have " << contention.share() << " of the processor");
@@ -202,7 +205,7 @@ TEST_CASE("attack: [case 29] doorbells without buffers take no time from another
   Payload payload("latency");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}, {.path = stormed.path()}};
-  payload.config.cmdline = parameter("rounds", by_effort(5, 30)) + parameter("requests", 100);
+  payload.config.cmdline = parameter("rounds", by_effort(20, 60)) + parameter("requests", 100);
   check_latency(payload);
 }
 
@@ -210,7 +213,7 @@ TEST_CASE("attack: [case 142] a queue full of requests for entropy takes no time
   const TemporaryFile disk(numbered_sectors());
   Payload payload("latency");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " rng=1" + parameter("rounds", by_effort(5, 30)) + parameter("requests", 100);
+  payload.config.cmdline = " rng=1" + parameter("rounds", by_effort(20, 60)) + parameter("requests", 100);
   check_latency(payload);
 }
 
