@@ -148,6 +148,13 @@ Task<i32> PasstEnd::send(Io& io, u16, std::span<const iovec> frame) {
   co_return sent;
 }
 
+// What takes nothing any more may still be open for reading, and be waited for there: whoever does is told
+// that it has ended.
+i32 PasstEnd::not_sent(i32 reason) const {
+  if (reason != -EMSGSIZE) ::shutdown(running_->stream.fd(), SHUT_RDWR);
+  return reason;
+}
+
 Task<i32> PasstEnd::send_in_turn(Io& io, std::span<const iovec> frame) {
   const i32 flushed = co_await flush(io);
   if (flushed < 0) co_return flushed;
@@ -155,7 +162,7 @@ Task<i32> PasstEnd::send_in_turn(Io& io, std::span<const iovec> frame) {
     if (!running_) co_return -ENETDOWN;
     const i32 sent = running_->stream.send(frame, kHeaderBytes);
     if (sent == 0) break;
-    if (sent != -EAGAIN) co_return sent;
+    if (sent != -EAGAIN) co_return not_sent(sent);
     const int fd = running_->stream.fd();
     const u32 events = POLLOUT;
     const i32 ready = co_await io.poll(fd, events);
@@ -171,7 +178,8 @@ Task<i32> PasstEnd::flush(Io& io) {
   for (;;) {
     if (!running_) co_return -ENETDOWN;
     const i32 flushed = running_->stream.flush();
-    if (flushed != -EAGAIN) co_return flushed;
+    if (flushed == 0) co_return 0;
+    if (flushed != -EAGAIN) co_return not_sent(flushed);
     const int fd = running_->stream.fd();
     const u32 events = POLLOUT;
     const i32 ready = co_await io.poll(fd, events);

@@ -54,6 +54,7 @@ class PasstEnd final : public NetEnd {
   Result<void> run();
   void lost(i32 reason);
   void restart();
+  i32 not_sent(i32 reason) const;
   Task<i32> send_in_turn(Io& io, std::span<const iovec> frame);
   Task<i32> flush(Io& io);
 

@@ -69,6 +69,12 @@ struct Fixture {
     return {};
   }
 
+  i32 receive_once() {
+    u8 byte;
+    const iovec whole = {&byte, 1};
+    return end->receive(io, 0, {&whole, 1});
+  }
+
   FakeIo io;
   std::string said;
   Log log{[this](LogLevel, std::string_view line) { said += std::string(line) + "\n"; }, LogLevel::kDebug};
@@ -135,6 +141,23 @@ TEST_CASE("passt: when it ends, the link goes down, and another is started after
 TEST_CASE("passt: what is no frame ends it") {
   Fixture f("printf '\\377\\377\\377\\377' >&3; exec sleep 100");
   CHECK(f.receive().empty());
+  CHECK_FALSE(f.end->link_up());
+}
+
+TEST_CASE("passt: one that closes one direction only has ended") {
+  const std::string direction = GENERATE("SHUT_RD", "SHUT_WR");
+  Fixture f(
+      "exec python3 -c 'import socket, time; s = socket.socket(fileno=3); s.send(b\"\\0\\0\\0\\1x\"); "
+      "s.shutdown(socket." +
+      direction + "); time.sleep(100)'");
+  CHECK(f.receive().back() == 'x');
+  // The test hears of the first byte before the direction is closed.
+  for (int tries = 0; tries < 5000 && f.listener.changes == 0; ++tries) {
+    i32 sent = 1;
+    f.send({1}, sent);
+    ::usleep(1000);
+    CHECK(f.receive_once() == -EAGAIN);
+  }
   CHECK_FALSE(f.end->link_up());
 }
 
