@@ -33,7 +33,7 @@ def payload(bench):
             ours, peer = [], []
             for _ in range(bench.runs):
                 ours.append(of_guest(bench, receive, size, seconds, khz))
-                peer.append(of_program(bench, receive, size))
+                peer.append(of_program(bench, receive, size, seconds))
             counts = (f"system calls {statistics.median(sample['calls'] for sample in ours):.3f}, "
                       f"processor {statistics.median(sample['cpu'] for sample in ours) / 1000:.2f} us a frame")
             what = "received" if receive else "sent"
@@ -75,8 +75,9 @@ def of_guest(bench, receive, size, seconds, khz):
     return {"rate": frames * khz * 1000 / int(measured[2]), "cpu": cpu / frames, "calls": calls / frames}
 
 
-def of_program(bench, receive, size):
-    command = ["taskset", "-c", str(IO_CPU), *NETWORK, bench.tool("tap_peer"), "read" if receive else "write", TAP, "1", str(size)]
+def of_program(bench, receive, size, seconds):
+    command = ["taskset", "-c", str(IO_CPU), *NETWORK, bench.tool("tap_peer"), "read" if receive else "write", TAP, str(int(seconds * 1000)),
+               str(size)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
     frames, nanoseconds = re.search(r"frames (\d+) nanoseconds (\d+)", done.stdout).groups()
     return int(frames) * 1e9 / int(nanoseconds)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // tap_peer: the other side of a tap, and what a bare program makes of one.
 //
-//   tap_peer write NAME SECONDS BYTES   makes the tap and writes frames to it, one a system call
-//   tap_peer read NAME SECONDS BYTES    makes the tap and reads frames from it while `flood` runs beside it
+//   tap_peer write NAME MILLISECONDS BYTES   makes the tap and writes frames to it, one a system call
+//   tap_peer read NAME MILLISECONDS BYTES    makes the tap and reads frames from it while `flood` runs beside it
 //   tap_peer flood NAME BYTES           sends frames to whoever has the tap, once it is there, until killed
 //
 // The first two print "frames N nanoseconds N".
@@ -78,7 +78,7 @@ int main(int count, char** arguments) {
   if (count != 5) return 64;
   const int reads = strcmp(arguments[1], "read") == 0;
   const char* const name = arguments[2];
-  const long end = nanoseconds() + atol(arguments[3]) * 1000000000L;
+  const long end = nanoseconds() + atol(arguments[3]) * 1000000L;
   const int bytes = atoi(arguments[4]);
   const int fd = make_tap(name);
   const pid_t parent = getpid();
