@@ -38,6 +38,14 @@ void NetReceiver::start(u64 features, Queue& queue) {
 void NetReceiver::set_offloads(u64 features) {
   const bool large = features & kNetGuestLargeFrames;
   wanted_bytes_ = kHeaderBytes + (large ? kLongestFrame : std::min(end_.longest_frame(), kLongestFrame));
+  expected_bytes_ = wanted_bytes_;
+}
+
+// Short frames are spared the buffers that only a long one takes. The first long one after them is in part
+// copied.
+void NetReceiver::expect(u64 bytes) {
+  expected_bytes_ =
+      std::clamp(expected_bytes_ - expected_bytes_ / 64, std::min(bytes, wanted_bytes_), wanted_bytes_);
 }
 
 void NetReceiver::discard_old_frames() {
@@ -81,6 +89,7 @@ Task<> NetReceiver::run() {
       ++frames_in_turn_;
       bytes_in_turn_ += static_cast<u64>(received);
       const u64 bytes = static_cast<u64>(received);
+      expect(bytes);
       bool room = has_room(bytes);
       if (!room) {
         const bool found = co_await wait_for_room(bytes);
@@ -146,7 +155,7 @@ void NetReceiver::list_buffers() {
   list_.clear();
   listed_bytes_ = 0;
   const u32 usable = merge_ ? held_ : 1;
-  for (u32 i = 0; i < usable && listed_bytes_ < wanted_bytes_; ++i) {
+  for (u32 i = 0; i < usable && listed_bytes_ < expected_bytes_; ++i) {
     for (const iovec& piece : buffer(i)->writable.iovecs()) {
       if (list_.size() + 1 == kMostPieces) break;
       list_.push_back(piece);

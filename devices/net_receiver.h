@@ -51,6 +51,7 @@ class NetReceiver {
   bool keep(DescriptorChain chain);
   void gather();
   void list_buffers();
+  void expect(u64 bytes);
   Task<> wait_for_frames();
   Task<> pause(i32 error);
   Task<bool> get_another();
@@ -75,7 +76,8 @@ class NetReceiver {
   bool merge_ = false;
   bool switched_on_ = false;
   bool running_ = false;
-  u64 wanted_bytes_ = 0;  // that buffers are held ready for
+  u64 wanted_bytes_ = 0;    // that buffers are held ready for
+  u64 expected_bytes_ = 0;  // of the next frame, about: the longest of late
 
   // The driver's buffers, oldest first: a ring of as many as its queue can have out.
   std::vector<std::optional<DescriptorChain>> buffers_;

@@ -37,6 +37,7 @@ class FakeNetEnd final : public NetEnd {
   }
   i32 receive(Io&, u16 pair, std::span<const iovec> buffers) override {
     ++receives;
+    pieces = buffers.size();
     if (errors[pair] != 0) return errors[pair];
     if (arriving[pair].empty()) return -EAGAIN;
     const std::vector<u8> frame = std::move(arriving[pair].front());
@@ -69,6 +70,7 @@ class FakeNetEnd final : public NetEnd {
   bool refuses = false;  // what is set
   bool link = true;
   u64 receives = 0;
+  std::size_t pieces = 0;  // of the last receive()
 
  private:
   Result<void> answer() const {
