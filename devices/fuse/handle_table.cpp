@@ -16,7 +16,6 @@ Handle& HandleTable::add(Node& node, Handle::Kind kind, Fd fd) {
   handle.kind = kind;
   handle.index = index;
   handle.node = node.slot;
-  handle.position = 0;
   handle.previous = kNone;
   handle.next = node.handle;
   if (node.handle != kNone) handles_[node.handle].previous = index;
@@ -48,6 +47,7 @@ void HandleTable::release(Handle& handle) {
 void HandleTable::remove_if_unused(Handle& handle) {
   if (!handle.released || handle.uses > 0) return;
   handle.fd.reset();
+  handle.part = {};
   handle.kind = Handle::Kind::kFree;
   handle.released = false;
   ++handle.generation;

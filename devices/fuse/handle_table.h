@@ -5,6 +5,7 @@
 
 #include <deque>
 
+#include "devices/fuse/directory_part.h"
 #include "devices/fuse/inode_table.h"
 #include "vmm/base/fd.h"
 
@@ -22,7 +23,7 @@ struct Handle {
   u32 next = 0;      // of the same node, or free
   u32 previous = 0;  // of the same node
   Slot node = kNoSlot;
-  u64 position = 0;  // of a directory's descriptor, as far as is known here
+  DirectoryPart part;  // of a directory: what was read last
 
   u64 id() const { return u64{generation} << 32 | index; }
 };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Directory streams. The host's cookies are the guest's, so that a stream is as stable under change as the
-// host's file system makes it, and no state is kept but the descriptor.
-#include <dirent.h>
+// Directory streams. The host's places are the guest's, so that a stream is as stable under change as the
+// host's file system makes it.
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,37 +12,6 @@
 
 namespace uvmm::fuse {
 namespace {
-
-// What getdents64() returns one after the other.
-struct Entry {
-  u64 number;
-  u64 next;  // the position behind it
-  u32 type;
-  const char* name;
-
-  bool is_dots() const { return std::string_view(name) == "." || std::string_view(name) == ".."; }
-};
-
-class Entries {
- public:
-  explicit Entries(std::span<const u8> bytes) : bytes_(bytes) {}
-
-  bool next(Entry& entry) {
-    constexpr std::size_t kHeader = offsetof(dirent64, d_name);
-    if (bytes_.size() <= kHeader) return false;
-    dirent64 header;
-    std::memcpy(&header, bytes_.data(), kHeader);
-    entry = {.number = header.d_ino,
-             .next = static_cast<u64>(header.d_off),
-             .type = header.d_type,
-             .name = reinterpret_cast<const char*>(bytes_.data() + kHeader)};
-    bytes_ = bytes_.subspan(std::min<std::size_t>(header.d_reclen, bytes_.size()));
-    return true;
-  }
-
- private:
-  std::span<const u8> bytes_;
-};
 
 u32 padding_after(std::size_t bytes) {
   return static_cast<u32>(FUSE_DIRENT_ALIGN(bytes) - bytes);
@@ -65,36 +33,31 @@ class Stream {
   }
 
  private:
-  static bool seek(Handle& handle, u64 position) {
-    if (handle.position == position) return true;
-    if (::lseek(handle.fd.get(), static_cast<off_t>(position), SEEK_SET) < 0) return false;
-    handle.position = position;
+  static bool seek(Handle& handle, u64 place) {
+    // From the beginning on it is the directory as it is now.
+    if (place == 0 ? handle.part.fresh() : handle.part.go_to(place)) return true;
+    if (::lseek(handle.fd.get(), static_cast<off_t>(place), SEEK_SET) < 0) return false;
+    handle.part.restart(place);
     return true;
   }
 
   i32 fill(Handle& handle) {
     for (;;) {
+      for (DirectoryEntry entry; handle.part.next(entry);) {
+        if (!put(handle, entry)) return put_any_ ? 0 : -EINVAL;
+      }
       // About as many as will fit.
       const u64 room = request_.reply.room();
-      const u64 wanted = std::clamp<u64>(plus_ ? room / 5 : room, kLeastRead, Server::kScratchBytes);
+      const u64 wanted = std::clamp<u64>(plus_ ? room / 5 : room, kLeastRead, DirectoryPart::kMostBytes);
       const long bytes = ::syscall(SYS_getdents64, handle.fd.get(), server_.scratch.get(), wanted);
       if (bytes < 0) return -errno;
       if (bytes == 0) return 0;
-      Entries entries({server_.scratch.get(), static_cast<std::size_t>(bytes)});
-      u64 position = handle.position;
-      handle.position = kUnknown;
-      for (Entry entry; entries.next(entry); position = entry.next) {
-        if (!put(handle, entry)) {
-          seek(handle, position);
-          return put_any_ ? 0 : -EINVAL;
-        }
-      }
-      handle.position = position;
+      handle.part.append({server_.scratch.get(), static_cast<std::size_t>(bytes)});
     }
   }
 
   // False if there is no room for it.
-  bool put(const Handle& handle, const Entry& entry) {
+  bool put(const Handle& handle, const DirectoryEntry& entry) {
     const std::string_view name(entry.name);
     const std::size_t header = plus_ ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
     if (FUSE_DIRENT_ALIGN(header + name.size()) > request_.reply.room()) return false;
@@ -121,7 +84,6 @@ class Stream {
   }
 
   static constexpr u64 kLeastRead = 512;  // takes an entry with the longest name
-  static constexpr u64 kUnknown = ~u64{0};
 
   Server& server_;
   Request& request_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Directory streams, and how many descriptors it takes to walk a tree.
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <set>
 
 #include "tests/fakes/fuse_guest.h"
+#include "tests/fakes/skip.h"
 
 namespace uvmm {
 namespace {
@@ -142,6 +144,32 @@ TEST_CASE("readdir: names that come and go meanwhile leave the others as they ar
   }
   CHECK(changes > 3);
   for (int i = 0; i < 200; ++i) CHECK(names.count("keep" + std::to_string(i)) == 1);
+}
+
+TEST_CASE("readdir: nothing is left out when names go, where the host counts places") {
+  FuseGuest guest;
+  std::filesystem::create_directory(guest.path("m"));
+  if (::mount("ramfs", guest.path("m").c_str(), "ramfs", 0, nullptr) < 0) return skip("mount: needs root");
+  const u64 root = guest.lookup("m");
+  // A guest that uses all of a reply, and one that has room for a part of it and asks for the rest again.
+  for (const u32 used : {100u, 7u}) {
+    for (int i = 0; i < 300; ++i) guest.put("m/f" + std::to_string(i), "");
+    const u64 handle = guest.open(root, O_RDONLY, FUSE_OPENDIR);
+    for (u64 offset = 0;;) {
+      const FuseAnswer answer =
+          guest.call(FUSE_READDIRPLUS, root,
+                     bytes_of(fuse_read_in{.fh = handle, .offset = offset, .size = 4000}), 16 + 4000);
+      const std::vector<Listed> entries = entries_of(answer.payload, true);
+      if (entries.empty()) break;
+      for (u32 i = 0; i < std::min<std::size_t>(entries.size(), used); ++i) {
+        offset = entries[i].next;
+        guest.error_of(FUSE_UNLINK, root, text(entries[i].name));
+      }
+    }
+    CHECK(std::filesystem::is_empty(guest.path("m")));
+    guest.release(root, handle, FUSE_RELEASEDIR);
+  }
+  ::umount2(guest.path("m").c_str(), MNT_DETACH);
 }
 
 u32 open_descriptors() {
