@@ -59,5 +59,12 @@ static inline uint64_t random_below(uint64_t* state, uint64_t bound) { return ra
 void test_posix(void);
 void test_random_file(uint64_t seed, long operations);
 void test_random_tree(uint64_t seed, long operations);
+
+// Of two_sides.c. A lock's kind is 'p' for POSIX, 'f' for flock().
+void hold_lock(int kind, const char* file, const char* held, const char* enough);
+void print_lock(int kind, const char* file);
+void swap_names(const char* one, const char* other, const char* enough);
+void read_swapped(const char* file, const char* expected, long times);
+
 // Prints a line for each file under the directory, the same on every machine that sees the same files.
 void print_manifest(const char* directory);

@@ -21,14 +21,29 @@ static int usage(void) {
   fputs("usage: files posix DIRECTORY\n"
         "       files random-file DIRECTORY SEED OPERATIONS\n"
         "       files random-tree DIRECTORY SEED OPERATIONS\n"
-        "       files manifest DIRECTORY\n",
+        "       files manifest DIRECTORY\n"
+        "       files hold posix|flock FILE HELD ENOUGH\n"
+        "       files locked posix|flock FILE\n"
+        "       files swap NAME OTHER ENOUGH\n"
+        "       files read-swapped FILE LINE TIMES\n",
         stderr);
   return 64;
+}
+
+// False: it is none of these.
+static int two_sides(int argc, char** argv) {
+  if (argc == 4 && strcmp(argv[1], "locked") == 0) print_lock(argv[2][0], argv[3]);
+  else if (argc == 6 && strcmp(argv[1], "hold") == 0) hold_lock(argv[2][0], argv[3], argv[4], argv[5]);
+  else if (argc == 5 && strcmp(argv[1], "swap") == 0) swap_names(argv[2], argv[3], argv[4]);
+  else if (argc == 5 && strcmp(argv[1], "read-swapped") == 0) read_swapped(argv[2], argv[3], atol(argv[4]));
+  else return 0;
+  return 1;
 }
 
 int main(int argc, char** argv) {
   if (argc < 3) return usage();
   const char* const test = argv[1];
+  if (two_sides(argc, argv)) return failures == 0 ? 0 : 1;
   if (strcmp(test, "manifest") == 0) {
     print_manifest(argv[2]);
     return 0;
