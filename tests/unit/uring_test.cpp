@@ -3,6 +3,7 @@
 #include "vmm/base/uring.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
@@ -14,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/fakes/skip.h"
 #include "vmm/base/task.h"
 
 using namespace uvmm;
@@ -93,6 +95,27 @@ struct Ring : BeforeSleep {
 
 }  // namespace
 
+// This thread on one processor only, for as long as it lives.
+struct OneProcessor {
+  OneProcessor() {
+    REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    int first = 0;
+    while (!CPU_ISSET(first, &before)) ++first;
+    CPU_SET(first, &one);
+    REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
+  }
+  ~OneProcessor() { ::sched_setaffinity(0, sizeof before, &before); }
+  cpu_set_t before;
+};
+
+void need_two_processors() {
+  cpu_set_t processors;
+  REQUIRE(::sched_getaffinity(0, sizeof processors, &processors) == 0);
+  if (CPU_COUNT(&processors) < 2) skip("there is one processor");
+}
+
 TEST_CASE("uring: what is found before it sleeps is not slept over") {
   const auto uring = make_uring();
   Ring ring(*uring);
@@ -106,6 +129,7 @@ TEST_CASE("uring: what is found before it sleeps is not slept over") {
 }
 
 TEST_CASE("uring: an answer that comes at once costs no system call, and no look when none is expected") {
+  need_two_processors();
   const auto uring = make_uring();
   Ring ring(*uring);
   ring.eager = true;
@@ -148,7 +172,23 @@ TEST_CASE("uring: a completion ends a look") {
   uring->drain();
 }
 
+TEST_CASE("uring: with one processor there is no look for an answer, which could not come meanwhile") {
+  const OneProcessor only;
+  const auto uring = make_uring();
+  Ring ring(*uring);
+  ring.eager = true;
+  uring->before_sleep(ring);
+  std::thread other([&] { uring->call([&] { uring->stop(); }); });
+  uring->run();
+  other.join();
+  CHECK(ring.looks == 0);
+  CHECK(ring.last_looks == 1);
+  uring->forget(ring);
+  uring->drain();
+}
+
 TEST_CASE("uring: looks that find nothing become rare") {
+  need_two_processors();
   const auto uring = make_uring();
   Ring ring(*uring);
   uring->stop();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/base/uring.h"
 
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,6 +26,13 @@ u64 now() {
   timespec time{};
   ::clock_gettime(CLOCK_MONOTONIC, &time);
   return static_cast<u64>(time.tv_sec) * kNanosecondsPerSecond + static_cast<u64>(time.tv_nsec);
+}
+
+// Whether this thread and a guest's can run at the same time.
+bool has_several_processors() {
+  cpu_set_t processors;
+  // It fails where there are more than fit into the set.
+  return ::sched_getaffinity(0, sizeof processors, &processors) < 0 || CPU_COUNT(&processors) > 1;
 }
 
 void prepare(io_uring_sqe* sqe, Op& op) {
@@ -180,6 +188,7 @@ void Uring::run() {
     // already. liburing 2.3 declares io_uring_enable_rings() and does not export it.
     ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
     enabled_ = true;
+    looks_for_a_while_ = has_several_processors();
     wake_op_.uring = this;
     wake_op_.kind = Op::Kind::kPollMultishot;
     wake_op_.fd = wake_fd_.get();
@@ -250,7 +259,9 @@ bool Uring::look_for_a_while() {
 
 // Submits what has gathered, and sleeps unless there is something to do.
 void Uring::await_work() {
-  if (sleeps_without_look_ == 0) {
+  if (!looks_for_a_while_) {
+    // The guest answers only while this thread sleeps.
+  } else if (sleeps_without_look_ == 0) {
     // What the page cache has is complete at once.
     if (io_uring_sq_ready(&ring_) > 0 || kernel_has_more()) enter(0);
     if (io_uring_cq_ready(&ring_) > 0 || look_for_a_while()) return;

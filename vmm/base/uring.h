@@ -94,6 +94,7 @@ class Uring final : public Io {
   u64 enters_ = 0;
   TurnEndList turn_ends_;
   BeforeSleepList before_sleep_;
+  bool looks_for_a_while_ = false;
   u32 unanswered_ = 0;  // grows with the looks in a row that found nothing
   u32 sleeps_without_look_ = 0;
 
