@@ -60,7 +60,10 @@ void Vsock::drop_all() {
 
 // --- the guest's packets
 
+// The guest does nothing with the buffers that come back but to free them. What it waits for comes by the
+// receive queue, and an interrupt beside that one would only hold it up.
 Task<> Vsock::transmit(Queue& queue) {
+  queue.delay_interrupts();
   tasks_.spawn(accept(host_.stream_listener(), VIRTIO_VSOCK_TYPE_STREAM));
   if (seqpacket_) tasks_.spawn(accept(host_.record_listener(), VIRTIO_VSOCK_TYPE_SEQPACKET));
   for (;;) {
@@ -75,10 +78,19 @@ Task<> Vsock::transmit(Queue& queue) {
       }
     }
     flush();
+    if (!std::exchange(will_interrupt_, true)) tasks_.spawn(interrupt_later(queue));
   }
   stopping_ = true;
   drop_all();
   co_await tasks_.drained();
+}
+
+Task<> Vsock::interrupt_later(Queue& queue) {
+  do {
+    co_await io_.sleep(kInterruptDelay);
+    queue.interrupt_now();
+  } while (!stopping_ && queue.chains_out() > 0);
+  will_interrupt_ = false;
 }
 
 void Vsock::take(DescriptorChain&& chain) {

@@ -28,6 +28,7 @@ class Vsock final : public VirtioDevice {
   static constexpr u16 kEventQueue = 2;
   static constexpr u16 kTransmitQueueSize = 256;
   static constexpr u16 kEventQueueSize = 16;
+  static constexpr u64 kInterruptDelay = 5'000'000;  // nanoseconds; for buffers that were transmitted
 
   Vsock(Io& io, const VsockHost& host, u32 guest_cid, Log& log);
 
@@ -46,6 +47,7 @@ class Vsock final : public VirtioDevice {
                                                      kEventQueueSize};
 
   Task<> transmit(Queue& queue);
+  Task<> interrupt_later(Queue& queue);
   Task<> leave_alone(Queue& queue);
   void take(DescriptorChain&& chain);
   void take_request(const VsockPacket& packet);
@@ -62,6 +64,7 @@ class Vsock final : public VirtioDevice {
   virtio_vsock_config config_;
   bool seqpacket_ = false;
   bool stopping_ = false;
+  bool will_interrupt_ = false;
   TaskScope tasks_;  // what transmit() waits for at its end
   VsockTable table_;
   VsockOutbox outbox_;

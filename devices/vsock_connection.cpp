@@ -3,7 +3,6 @@
 
 #include <sys/socket.h>
 
-#include <cassert>
 #include <cerrno>
 #include <utility>
 
@@ -22,6 +21,7 @@ VsockConnection::VsockConnection(const Parts& parts, Fd client, u16 type)
       fd_(std::move(client)),
       from_host_(true),
       sink_(parts.io, *this) {
+  if (is_seqpacket()) VsockHost::make_room(fd_.get());
   set_up();
 }
 
@@ -38,7 +38,6 @@ void VsockConnection::set_up() {
 
 VsockConnection::~VsockConnection() {
   detach();
-  assert(!has_buffers());
   parts_.deadlines.clear(*this);
   parts_.io.forget(wake_hook_);
   parts_.table.remove(*this);

@@ -70,7 +70,7 @@ class VsockConnection final : public VsockOutbox::Sender,
   Task<> take_client();
   Task<std::optional<u32>> read_line();
   Task<> read_bytes();
-  Task<i32> receive_bytes(bool& more);
+  i32 receive_bytes();
   Task<> read_records();
   Task<i32> receive_record();
   Task<> pass_on(std::span<const u8> record);

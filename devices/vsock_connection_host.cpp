@@ -90,9 +90,9 @@ Task<std::optional<u32>> VsockConnection::read_line() {
 
 // --- a stream
 
+// What there is goes to the guest, then others have their turn.
 Task<> VsockConnection::read_bytes() {
   const int fd = fd_.get();
-  bool more = false;  // there is something to read, most likely
   while (wants_to_read()) {
     if (credit_.guest_room() == 0) {
       // What it has read since it last said so, it need not tell by itself.
@@ -100,43 +100,31 @@ Task<> VsockConnection::read_bytes() {
       co_await wake_.wait();
       continue;
     }
-    if (!more) {
-      const i32 ready = co_await parts_.io.poll(fd, POLLIN | POLLRDHUP);
-      if (ready < 0 && read_failed(ready)) co_return;
-      hung_up_ = ready > 0 && (ready & POLLHUP);
-      more = true;
-      continue;
-    }
+    const i32 ready = co_await parts_.io.poll(fd, POLLIN | POLLRDHUP);
+    if (ready < 0 && read_failed(ready)) co_return;
+    if (!wants_to_read()) co_return;
+    hung_up_ = ready > 0 && (ready & POLLHUP);
     parts_.outbox.ask_for_buffers(*this);
     while (!has_buffers() && wants_to_read()) co_await wake_.wait();
-    if (!wants_to_read() || credit_.guest_room() == 0) {
-      parts_.outbox.take_back(*this);
-      continue;
-    }
-    const i32 got = co_await receive_bytes(more);
+    if (!wants_to_read()) co_return;
+    const i32 got = receive_bytes();
     if (got <= 0 && read_failed(got)) co_return;
     if (got == -ENOMEM || got == -ENOBUFS) co_await parts_.io.sleep(kPause);
   }
 }
 
-// Reads what there is into the lent buffers, which are the guest's or the outbox's again after that. `more`:
-// they were too few for it.
-Task<i32> VsockConnection::receive_bytes(bool& more) {
+// Reads what there is into the lent buffers, which are the guest's or the outbox's again after that. At once,
+// since it is there: the copy is bounded by the buffers, and a turn of the ring would cost more.
+i32 VsockConnection::receive_bytes() {
   std::array<iovec, VsockOutbox::kMostBuffers> pieces;
-  msghdr message{};
-  message.msg_iov = pieces.data();
-  message.msg_iovlen = parts_.outbox.gather(*this, pieces, credit_.guest_room());
-  u64 room = 0;
-  for (u64 i = 0; i < message.msg_iovlen; ++i) room += pieces[i].iov_len;
-  const int fd = fd_.get();
-  const i32 got = co_await parts_.io.recvmsg(fd, message, MSG_DONTWAIT);
-  more = got > 0 && static_cast<u64>(got) == room;
-  if (got > 0 && wants_to_read()) {
+  const u32 count = parts_.outbox.gather(*this, pieces, credit_.guest_room());
+  const i32 got = count == 0 ? -EAGAIN : parts_.io.readv_now(fd_.get(), std::span(pieces).first(count));
+  if (got > 0) {
     parts_.outbox.send(*this, static_cast<u64>(got));
   } else {
     parts_.outbox.take_back(*this);
   }
-  co_return got;
+  return got;
 }
 
 // Whether `result` of reading, 0 or an error, is the end of it.

@@ -51,7 +51,13 @@ Fd VsockHost::new_socket(u16 type) const {
   const bool records = type == VIRTIO_VSOCK_TYPE_SEQPACKET;
   Fd fd(::socket(AF_UNIX, (records ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd && !within_reserve(fd.get())) fd.reset();
+  if (fd && records) make_room(fd.get());
   return fd;
+}
+
+void VsockHost::make_room(int fd) {
+  const int bytes = VsockCredit::kWindow;  // the kernel doubles it, for what else a record takes
+  ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
 
 void VsockHost::close() {

@@ -40,6 +40,8 @@ class VsockHost {
   // A new socket for `type` (VIRTIO_VSOCK_TYPE_*); none if the host or its reserve of descriptors does not
   // allow it.
   Fd new_socket(u16 type) const;
+  // The longest record, a whole window, goes into a socket as one, if net.core.wmem_max allows it.
+  static void make_room(int fd);
   // Whether there are descriptors left once `fd`, the newest, is in use.
   bool within_reserve(int fd) const { return fd < most_fds_; }
 

@@ -8,6 +8,7 @@
 // buffers.
 #pragma once
 
+#include <cassert>
 #include <deque>
 #include <optional>
 #include <span>
@@ -53,7 +54,7 @@ class VsockOutbox {
 
    protected:
     explicit Sender(const VsockTuple& tuple) : tuple_(tuple) {}
-    ~Sender() = default;
+    ~Sender() { assert(!waits_to_speak_ && !waits_for_buffers_ && lent_.empty()); }
 
     VsockTuple tuple_;
     VsockCredit credit_;

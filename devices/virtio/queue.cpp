@@ -104,8 +104,17 @@ void Queue::report_if_broken() {
 
 void Queue::turn_ended() {
   taken_in_turn_ = 0;
-  look_.eager |= ring_.unpublished();
-  if (ring_.publish()) interrupt_.raise();
+  const u16 used = ring_.unpublished();
+  look_.eager |= used > 0;
+  used_since_ += used;
+  owes_interrupt_ |= ring_.publish();
+  if (owes_interrupt_ && (!delays_interrupts_ || used_since_ >= size() / 2u)) interrupt_now();
+}
+
+void Queue::interrupt_now() {
+  if (!std::exchange(owes_interrupt_, false)) return;
+  used_since_ = 0;
+  interrupt_.raise();
 }
 
 }  // namespace uvmm

@@ -64,6 +64,13 @@ class Queue final : private Virtqueue::ReturnListener {
   void stop();
   bool stopped() const { return stopped_; }
 
+  // Interrupts for used buffers need not come at once, since the driver gets nothing with them that it waits
+  // for: only when half the ring's worth of buffers has been used, or with interrupt_now(), which must follow
+  // soon enough for a driver that does wait.
+  void delay_interrupts() { delays_interrupts_ = true; }
+  void interrupt_now();
+  bool owes_interrupt() const { return owes_interrupt_; }
+
   // The device found a request it cannot even answer (a missing status byte, say): the queue is broken from
   // here on. A coroutine that waits in next() is left waiting until stop().
   void mark_broken();
@@ -102,6 +109,9 @@ class Queue final : private Virtqueue::ReturnListener {
   bool stopped_ = false;
   bool yielding_ = false;
   bool reported_ = false;
+  bool delays_interrupts_ = false;
+  bool owes_interrupt_ = false;
+  u32 used_since_ = 0;  // the last interrupt
   YieldOp yield_op_;
   EndOfTurn end_of_turn_;
   Look look_;

@@ -225,7 +225,7 @@ void Virtqueue::return_chain(u16 head, u32 written, DescriptorChain::Storage* st
 }
 
 bool Virtqueue::publish() {
-  if (broken_ || !unpublished()) return false;
+  if (broken_ || unpublished() == 0) return false;
   const u16 previous = std::exchange(published_index_, used_index_);
   // virtio 1.2, 2.7.8.2: the entries are complete before the index that publishes them.
   store(used(kIndex), published_index_, std::memory_order_release);

@@ -92,7 +92,7 @@ class Virtqueue {
   // Makes the used entries since the last call visible with one store (2.7.8.2), and says whether the driver
   // wants an interrupt for them (2.7.7).
   bool publish();
-  bool unpublished() const { return used_index_ != published_index_; }
+  u16 unpublished() const { return static_cast<u16>(used_index_ - published_index_); }
 
   // Asks the driver for a notification at the next request (2.7.10); false if one has come meanwhile, and the
   // ring is to be looked at again.

@@ -79,6 +79,8 @@ void FakeIo::finish_read(u32 i, std::span<const u8> bytes) {
 }
 
 i32 FakeIo::readv_now(int, std::span<const iovec> buffers) {
+  room_now = 0;
+  for (const iovec& buffer : buffers) room_now += buffer.iov_len;
   if (found_now.empty()) return -EAGAIN;
   const Found found = std::move(found_now.front());
   found_now.pop_front();

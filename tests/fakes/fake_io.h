@@ -74,6 +74,7 @@ class FakeIo final : public Io {
     i32 error = 0;
   };
   std::deque<Found> found_now;
+  u64 room_now = 0;  // how many bytes the last one asked for
 
   std::vector<Op*> cancelled;  // asked to end, still in flight
   u64 submitted = 0;           // ever

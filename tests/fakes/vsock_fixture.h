@@ -114,6 +114,12 @@ struct VsockFixture {
   void kick() {
     tx.queue.notify();
     io.end_turn();
+    let_interrupt();
+  }
+  // The time passes until the guest is interrupted for what it has transmitted.
+  void let_interrupt() {
+    for (u32 i = 0; i < io.size(); ++i)
+      if (is_interrupt_delay(io.pending(i))) return io.finish(i, -ETIME);
   }
   // The same bytes again and again, without using up memory.
   void send_bulk(u32 bytes, const Fields& fields = {}) {
@@ -149,18 +155,39 @@ struct VsockFixture {
   }
 
   // --- the host
-  bool waits_for(Op::Kind kind) const { return io.find(kind) < io.size(); }
-  void finish(Op::Kind kind, i32 result) { io.finish(io.find(kind), result); }
-  void answer_read(std::string_view data) {
-    io.finish_read(io.find(Op::Kind::kRecvmsg), {reinterpret_cast<const u8*>(data.data()), data.size()});
+  static bool is_interrupt_delay(const Op& op) {
+    return op.kind == Op::Kind::kTimeout && op.length == Vsock::kInterruptDelay;
   }
+  // The oldest operation of that kind, but for the one that only passes the time; or io.size().
+  u32 find(Op::Kind kind) const {
+    u32 i = 0;
+    while (i < io.size() && (io.pending(i).kind != kind || is_interrupt_delay(io.pending(i)))) ++i;
+    return i;
+  }
+  bool waits_for(Op::Kind kind) const { return find(kind) < io.size(); }
+  void finish(Op::Kind kind, i32 result) { io.finish(find(kind), result); }
+  // Of a line, or a record.
+  void answer_read(std::string_view data) {
+    io.finish_read(find(Op::Kind::kRecvmsg), {reinterpret_cast<const u8*>(data.data()), data.size()});
+  }
+  // What the next read of a stream finds.
+  void next_read(std::string_view data) { io.found_now.push_back({.bytes = {data.begin(), data.end()}}); }
+  void next_read(i32 error) { io.found_now.push_back({.bytes = {}, .error = error}); }
   // The host's program writes `data`.
   void host_says(std::string_view data) {
-    if (!waits_for(Op::Kind::kRecvmsg)) finish(Op::Kind::kPoll, POLLIN);
-    answer_read(data);
+    next_read(data);
+    finish(Op::Kind::kPoll, POLLIN);
+    if (!waits_for(Op::Kind::kRecvmsg)) return;
+    answer_read(data);  // a record
+    io.found_now.pop_back();
+  }
+  // The end of what it sends, with what its socket tells of it.
+  void host_ends(i32 events) {
+    next_read("");
+    finish(Op::Kind::kPoll, events);
   }
   std::string sending() const {
-    const auto bytes = io.bytes_of(io.find(Op::Kind::kSendmsg));
+    const auto bytes = io.bytes_of(find(Op::Kind::kSendmsg));
     return {bytes.begin(), bytes.end()};
   }
   // The socket takes all that is offered; what that was.
@@ -175,7 +202,7 @@ struct VsockFixture {
   // A socket's end, as all who wait for something of it see it.
   void hang_up() {
     while (waits_for(Op::Kind::kPoll)) finish(Op::Kind::kPoll, POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
-    if (waits_for(Op::Kind::kPollMultishot)) io.fire(io.find(Op::Kind::kPollMultishot), POLLHUP);
+    if (waits_for(Op::Kind::kPollMultishot)) io.fire(find(Op::Kind::kPollMultishot), POLLHUP);
     io.finish_cancelled();
   }
   void pass_seconds(u32 seconds) {
@@ -219,7 +246,7 @@ struct VsockFixture {
     CHECK(request->header.dst_port == fields.guest_port);
     fields.host_port = request->header.src_port;
     send(VIRTIO_VSOCK_OP_RESPONSE, fields);
-    const auto answer = io.bytes_of(io.find(Op::Kind::kSend));
+    const auto answer = io.bytes_of(find(Op::Kind::kSend));
     finish(Op::Kind::kSend, static_cast<i32>(answer.size()));
     pass_seconds(1);
     return end;

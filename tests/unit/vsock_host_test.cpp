@@ -60,6 +60,19 @@ TEST_CASE("[case 125] vsock host: a path too long for a socket, or a symbolic li
   CHECK_FALSE(host->address_of(1));
 }
 
+TEST_CASE("vsock host: a socket for records takes longer ones than others") {
+  const VsockDirectory directory;
+  const auto host = *VsockHost::open(directory.path + "/vm");
+  const auto room = [&](u16 type) {
+    const Fd fd = host->new_socket(type);
+    int value = 0;
+    socklen_t length = sizeof value;
+    ::getsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &value, &length);
+    return value;
+  };
+  CHECK(room(VIRTIO_VSOCK_TYPE_SEQPACKET) > room(VIRTIO_VSOCK_TYPE_STREAM));
+}
+
 TEST_CASE("vsock host: sockets are of the connection's type") {
   const VsockDirectory directory;
   const auto host = *VsockHost::open(directory.path + "/vm");
