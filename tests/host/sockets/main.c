@@ -2,6 +2,8 @@
  *
  * Both ends of the vsock tests and benchmarks, in the guest and on the host. See usage(). */
 #define _GNU_SOURCE
+#include "sockets.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/vm_sockets.h>
@@ -35,7 +37,13 @@ static void usage(void) {
       "many COUNT               that many connections at once, each with an echo\n"
       "storm COUNT THREADS      that many connections, each opened and closed; prints the seconds\n"
       "records COUNT MOST       records of 1 to MOST bytes, each with an echo\n"
-      "half                     ends the sending, then still receives \"after\"\n"
+      "boundaries               records of lengths at which something begins, each with an echo\n"
+      "empties                  empty records and others: sent by connect, received by listen\n"
+      "half                     ends the sending, then still receives\n"
+      "halves                   each way to end directions of a connection, against obey\n"
+      "obey                     the peer of halves\n"
+      "die COUNT                that many processes with a connection that die amid it; listen has no COUNT\n"
+      "leave BYTES              sends them and is gone\n"
       "lowat                    poll, epoll and SO_RCVLOWAT, against trickle\n"
       "trickle                  sends 10 bytes, when the peer sends one 90 more, and ends when it sends another\n"
       "exec COMMAND...          runs it with each connection as its standard input and output\n",
@@ -43,12 +51,12 @@ static void usage(void) {
   exit(64);
 }
 
-static void die(const char* what) {
+void die(const char* what) {
   fprintf(stderr, "sockets: %s: %s\n", what, strerror(errno));
   exit(1);
 }
 
-static void check(int good, const char* what) {
+void check(int good, const char* what) {
   if (good) return;
   fprintf(stderr, "sockets: FAILED: %s\n", what);
   exit(1);
@@ -62,7 +70,13 @@ static double now(void) {
 
 /* --- addresses */
 
-static int is_record;
+int is_record;
+
+/* For the longest record that the guest may be sent. */
+static void make_room(int fd) {
+  const int bytes = 1 << 18;
+  if (is_record) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
 
 static int new_socket(const char* address, struct sockaddr_storage* name, socklen_t* length) {
   char path[108];
@@ -90,7 +104,9 @@ static int new_socket(const char* address, struct sockaddr_storage* name, sockle
   un->sun_family = AF_UNIX;
   memcpy(un->sun_path, path, sizeof path);
   *length = sizeof *un;
-  return socket(AF_UNIX, type, 0);
+  const int fd = socket(AF_UNIX, type, 0);
+  make_room(fd);
+  return fd;
 }
 
 /* -1 with errno set if the peer does not want it. */
@@ -121,7 +137,7 @@ static int try_connect(const char* address) {
   return fd;
 }
 
-static int connect_to(const char* address) {
+int connect_to(const char* address) {
   const int fd = try_connect(address);
   if (fd < 0) die("connect");
   return fd;
@@ -139,7 +155,7 @@ static int listen_at(const char* address) {
 
 /* --- actions */
 
-static void write_all(int fd, const char* bytes, size_t count) {
+void write_all(int fd, const char* bytes, size_t count) {
   while (count > 0) {
     const ssize_t done = write(fd, bytes, count);
     if (done <= 0) die("write");
@@ -225,6 +241,7 @@ static void echo_all(int listener) {
     if (event.data.fd == listener) {
       const int fd = accept(listener, NULL, NULL);
       if (fd < 0) continue;
+      make_room(fd);
       event = (struct epoll_event){.events = EPOLLIN, .data = {.fd = fd}};
       epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
       continue;
@@ -280,20 +297,6 @@ static void make_storm(const char* address, int count, int threads) {
   if (storm.failed > 0) fprintf(stderr, "sockets: %d of %d refused, %s\n", storm.failed, count, strerror(errno));
   printf("%.4f\n", now() - start);
   exit(storm.failed > 0);
-}
-
-static void records(int fd, int count, int most) {
-  char* const out = malloc((size_t)most);
-  char* const in = malloc((size_t)most + 1);
-  for (int i = 0; i < count; ++i) {
-    const size_t size = i == 0 ? (size_t)most : i == 1 ? 1 : 1 + (size_t)i * 7919 % (size_t)most;
-    for (size_t k = 0; k < size; ++k) out[k] = (char)(k * 31 + (size_t)i);
-    if (send(fd, out, size, 0) != (ssize_t)size) die("send");
-    const ssize_t got = recv(fd, in, (size_t)most + 1, 0);
-    if (got != (ssize_t)size) fprintf(stderr, "sockets: record %d: %zd of %zu bytes\n", i, got, size);
-    check(got == (ssize_t)size && memcmp(in, out, size) == 0, "a record comes back as it was");
-  }
-  printf("%d\n", count);
 }
 
 static void half(int fd) {
@@ -354,7 +357,10 @@ static void act(int fd, int argc, char** argv) {
   if (!strcmp(action, "ping") && argc == 2) return ping(fd, atoi(argv[1]));
   if (!strcmp(action, "echo")) return echo(fd);
   if (!strcmp(action, "records") && argc == 3) return records(fd, atoi(argv[1]), atoi(argv[2]));
+  if (!strcmp(action, "boundaries")) return boundaries(fd);
   if (!strcmp(action, "half")) return half(fd);
+  if (!strcmp(action, "die")) return live_shortly(fd);
+  if (!strcmp(action, "leave") && argc == 2) return leave(fd, atoll(argv[1]));
   if (!strcmp(action, "lowat")) return lowat(fd);
   if (!strcmp(action, "trickle")) return trickle(fd);
   if (!strcmp(action, "exec") && argc >= 2) return execute(fd, argv + 1);
@@ -379,18 +385,29 @@ int main(int argc, char** argv) {
   if (!strcmp(argv[-2], "connect")) {
     if (!strcmp(argv[0], "many") && argc == 2) return many(address, atoi(argv[1])), 0;
     if (!strcmp(argv[0], "storm") && argc == 3) make_storm(address, atoi(argv[1]), atoi(argv[2]));
+    if (!strcmp(argv[0], "halves")) return halves(address), 0;
+    if (!strcmp(argv[0], "die") && argc == 2) return let_die(atoi(argv[1]), address), 0;
+    if (!strcmp(argv[0], "empties")) return send_empties(connect_to(address)), 0;
     act(connect_to(address), argc, argv);
     return 0;
   }
   const int listener = listen_at(address);
   if (!strcmp(argv[0], "echo")) echo_all(listener);
-  const int forks = !strcmp(argv[0], "exec");
+  const int forks = !strcmp(argv[0], "exec") || !strcmp(argv[0], "die");
   for (;;) {
     const int fd = accept(listener, NULL, NULL);
     if (fd < 0) die("accept");
-    if (!forks) return act(fd, argc, argv), 0;
+    if (!strcmp(argv[0], "obey")) {
+      obey(fd);
+    } else if (!strcmp(argv[0], "empties")) {
+      return receive_empties(fd), 0;
+    } else if (!forks) {
+      return act(fd, argc, argv), 0;
+    } else if (fork() == 0) {
+      act(fd, argc, argv);
+      return 0;
+    }
     while (waitpid(-1, NULL, WNOHANG) > 0) continue;
-    if (fork() == 0) act(fd, argc, argv);
     close(fd);
   }
 }
