@@ -221,6 +221,7 @@ u64 VsockOutbox::send_copy(Sender& sender, std::span<const u8> data, u32 last_fl
 }
 
 void VsockOutbox::take_back(Sender& sender) {
+  if (std::exchange(sender.waits_for_buffers_, false)) line_.erase(sender);
   if (!sender.has_buffers()) return;
   Buffers unused;
   while (!sender.lent_.empty()) unused.push_front(sender.lent_.pop_front());

@@ -96,6 +96,7 @@ class VsockOutbox {
   // Sends as much of `data` as the lent buffers hold, takes the others back, and says how much. `last_flags`
   // are for the packet in which `data` ends.
   u64 send_copy(Sender& sender, std::span<const u8> data, u32 last_flags);
+  // The sender wants no buffers after all.
   void take_back(Sender& sender);
   // The sender has nothing more to say, and wants no more buffers. It keeps those that it has.
   void forget(Sender& sender);

@@ -377,6 +377,16 @@ TEST_CASE("vsock connection: one that is reset while it waits for the host asks 
   CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
 }
 
+TEST_CASE("vsock connection: a guest that stops receiving gets no buffers that another could use") {
+  VsockFixture f(1);
+  f.connect();
+  f.finish(Op::Kind::kPoll, POLLIN);  // waits for buffers
+  f.send(VIRTIO_VSOCK_OP_SHUTDOWN, {.flags = kReceive});
+  f.post(1);
+  f.send(VIRTIO_VSOCK_OP_RW, {.host_port = 9}, "to nobody");
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+}
+
 TEST_CASE("vsock connection: a host program that stops sending still receives") {
   VsockFixture f;
   f.connect();
