@@ -167,7 +167,7 @@ class Bench:
             def each(what, who):
                 return f"{statistics.median(sample[what] for sample in by[who]) / count:.3g}"
 
-            counts = ", ".join(f"{who}: {each('exits', who)} exits, {each('irqs', who)} irqs" for who in by)
+            counts = ", ".join(f"{who}: {each('exits', who)} exits, {each('irqs', who)} irqs, {each('calls', who)} calls" for who in by)
             unit = {"ping": "round trip", "connections": "connection"}.get(name, "MiB")
             target = "<= 0.5" if name == "ping" else ">= 2" if of == "MiB/s" else ""
             self.results.add(f"vsock: {name}", value("uvmm"), of, value("tcp"), "TCP over tap", target, f"each {unit}: {counts}")

@@ -77,14 +77,19 @@ def commands(options, job, socket):
             "tcp": (uvmm + ["--net", f"tap={TAP}"], f"tcp:{HOST}", lambda port: f"tcp:{HOST}:{port}")}
 
 
-def processor_seconds(pid):
-    """Of the threads that run no guest code."""
-    own = 0
+def own_threads(pid):
+    """Those that run no guest code."""
     for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/comm") as comm:
+            if not comm.read().startswith(("vcpu", "CPU ")):
+                yield thread
+
+
+def processor_seconds(pid):
+    own = 0
+    for thread in own_threads(pid):
         with open(f"/proc/{pid}/task/{thread}/stat") as stat:
-            name, fields = re.match(r"\d+ \((.*)\) (.*)", stat.read()).groups()
-        if not name.startswith("vcpu") and not name.startswith("CPU "):
-            own += sum(map(int, fields.split()[11:13])) / TICKS
+            own += sum(map(int, stat.read().rpartition(")")[2].split()[11:13])) / TICKS
     return own
 
 
@@ -94,6 +99,24 @@ def exits(pid):
             with open(f"/sys/kernel/debug/kvm/{directory}/exits") as file:
                 return int(file.read())
     return 0
+
+
+SYSTEM_CALLS = "/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter"
+
+
+def count_system_calls():
+    """From now on, by thread; where the kernel cannot, none are counted."""
+    if os.path.exists(SYSTEM_CALLS + "/hist"):
+        with open(SYSTEM_CALLS + "/trigger", "w") as trigger:
+            trigger.write("hist:keys=common_pid:size=8192")
+
+
+def system_calls(pid):
+    if not os.path.exists(SYSTEM_CALLS + "/hist"):
+        return 0
+    with open(SYSTEM_CALLS + "/hist") as hist:
+        counts = dict(re.findall(r"{ common_pid: +(\d+) *} hitcount: +(\d+)", hist.read()))
+    return sum(int(counts.get(thread, 0)) for thread in own_threads(pid))
 
 
 def run(who, command, address, options):
@@ -106,10 +129,11 @@ def run(who, command, address, options):
         words = line.split()
         if words[:1] == ["begin"] and len(words) == 4:
             name, irqs, start = words[1].replace("_", " "), int(words[2]), float(words[3])
-            own, exits_before = processor_seconds(process.pid), exits(process.pid)
+            own, exits_before, calls = processor_seconds(process.pid), exits(process.pid), system_calls(process.pid)
         elif words[:1] == ["end"] and len(words) == 3:
             print(json.dumps({"who": who, "name": name, "seconds": float(words[2]) - start, "irqs": int(words[1]) - irqs,
-                              "exits": exits(process.pid) - exits_before, "own": processor_seconds(process.pid) - own}), flush=True)
+                              "exits": exits(process.pid) - exits_before, "own": processor_seconds(process.pid) - own,
+                              "calls": system_calls(process.pid) - calls}), flush=True)
     if process.wait() != 0:
         raise SystemExit(f"{who} ended with {process.returncode}")
     for server in servers:
@@ -126,6 +150,7 @@ def main():
     options = parser.parse_args()
     subprocess.run(f"mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug; ip tuntap add {TAP} mode tap && "
                    f"ip address add {HOST}/24 dev {TAP} && ip link set {TAP} up", shell=True, check=True, stdout=subprocess.DEVNULL)
+    count_system_calls()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as work:
         for _ in range(options.runs):
             for who, (command, peer, address) in commands(options, work + "/job", work + "/vm").items():
