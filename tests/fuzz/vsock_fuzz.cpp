@@ -135,9 +135,22 @@ struct World {
     }
   }
 
+  static constexpr i32 kErrors[] = {-EIO,    -EAGAIN, -ENOMEM,  -EINTR,        -EPIPE,     -ECONNRESET,
+                                    -EMFILE, -EBADF,  -ENOBUFS, -ECONNREFUSED, -ECANCELED, 0};
+
+  // What the next read of a stream finds.
+  void offer_bytes() {
+    if (!io.found_now.empty()) return;
+    FakeIo::Found found;
+    if (input.ConsumeIntegralInRange(0, 7) == 0) {
+      found.error = input.PickValueInArray(kErrors);
+    } else {
+      found.bytes.resize(input.ConsumeIntegralInRange<u32>(0, 70'000), 'x');
+    }
+    io.found_now.push_back(std::move(found));
+  }
+
   void end_one() {
-    static constexpr i32 kErrors[] = {-EIO,    -EAGAIN, -ENOMEM,  -EINTR,        -EPIPE,     -ECONNRESET,
-                                      -EMFILE, -EBADF,  -ENOBUFS, -ECONNREFUSED, -ECANCELED, 0};
     const u32 i = input.ConsumeIntegralInRange<u32>(0, io.size() - 1);
     const Op& op = io.pending(i);
     if (op.kind == Op::Kind::kPollMultishot) {
@@ -156,6 +169,7 @@ struct World {
         require(io.length_of(i) <= VsockCredit::kWindow);
         return io.finish(i, input.ConsumeIntegralInRange(0, static_cast<i32>(io.length_of(i))));
       case Op::Kind::kPoll:
+        offer_bytes();
         return io.finish(i, POLLIN | POLLOUT);
       case Op::Kind::kTimeout:
         return io.finish(i, -ETIME);
