@@ -173,6 +173,33 @@ class Bench:
             self.results.add(f"vsock: {name}", value("uvmm"), of, value("tcp"), "TCP over tap", target, f"each {unit}: {counts}")
             self.results.add(f"vsock: {name}", value("uvmm"), of, value("vhost"), "QEMU, vhost-vsock")
 
+    def fs(self):
+        mebibytes, count, operations, runs = (1, 20, 50, 1) if self.smoke else (32, 1000, 1000, self.boot_runs)
+        text = output_of([os.environ["BENCH_HOST"], "--timeout", "0", "--", "python3", os.path.dirname(os.path.abspath(__file__)) + "/fs_guests.py",
+                          "--uvmm", UVMM, "--kernel", os.environ["BENCH_FS_KERNEL"], "--root", os.environ["BENCH_FS_ROOT"],
+                          "--runs", str(runs), "--mebibytes", str(mebibytes), "--count", str(count), "--operations", str(operations),
+                          *([] if self.smoke else ["--qemu"])])
+        samples = {}
+        for line in map(json.loads, filter(lambda line: line.startswith("{"), text.splitlines())):
+            samples.setdefault(line["name"], {}).setdefault(line["who"], []).append(line)
+        for name, by in samples.items():
+            requests = mebibytes if name.startswith(("read", "write")) else operations // 50 if "1 MiB" in name else \
+                operations if name.startswith("random") else count
+            data = name.startswith(("read", "write", "random"))
+
+            def rate(who):
+                return requests / max(0.01, statistics.median(sample["seconds"] for sample in by[who] if sample["calls"] is None))
+
+            def each(what, who):
+                values = [sample[what] for sample in by[who] if (sample["calls"] is not None) == (what == "calls")]
+                return f"{statistics.median(values) / requests:.3g}" if values else "-"
+
+            counts = "; ".join(f"{who}: {each('exits', who)} exits, {each('irqs', who)} irqs, {each('calls', who)} calls" for who in by)
+            of = "MiB/s" if name.startswith(("read", "write")) else "/s"
+            self.results.add(f"fs: {name}", rate("uvmm"), of, rate("disk"), "ext4 on virtio-blk", "" if data else ">= 0.67", f"each: {counts}")
+            if "qemu" in by:
+                self.results.add(f"fs: {name}", rate("uvmm"), of, rate("qemu"), "QEMU, virtiofsd", ">= 1.5")
+
     def boot(self):
         for name, kernel, initrd, target in guests():
             uvmm, qemu = boot_commands(kernel, initrd)
@@ -303,7 +330,7 @@ def boot_commands(kernel, initrd):
 
 def main():
     benchmarks = {name: getattr(Bench, name.replace("-", "_"))
-                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "block", "net", "vsock", "boot", "exits")}
+                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "block", "net", "vsock", "fs", "boot", "exits")}
     parser = argparse.ArgumentParser()
     parser.add_argument("--json")
     parser.add_argument("--runs", type=int)
