@@ -97,6 +97,20 @@ TEST_CASE("net: frames offered together go out together, in order") {
   CHECK(f.queues[1]->interrupt.raised == 1);
 }
 
+TEST_CASE("net: rings of 256 and of 1024 entries are filled and emptied") {
+  const u16 size = GENERATE(as<u16>(), 256, 1024);
+  NetFixture f(NetFixture::kBasic, 1, size);
+  for (u32 i = 0; i < size; ++i) f.post(100);
+  for (u32 i = 0; i < size; ++i) f.arrive(NetFixture::frame(60));
+  for (u32 i = 0; i < size; ++i) REQUIRE(f.receiver().take_used());
+
+  for (u32 i = 0; i < size; ++i) f.send(NetFixture::frame(60));
+  CHECK(f.io.size() == size);
+  f.io.finish_all(72);
+  for (u32 i = 0; i < size; ++i) REQUIRE(f.transmitter().take_used());
+  CHECK(f.net.dropped() == 0);
+}
+
 TEST_CASE("[case 71] net: a frame shorter than the header is dropped") {
   const u64 bytes = GENERATE(1u, 11u, 12u);
   NetFixture f;
