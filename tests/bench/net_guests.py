@@ -47,7 +47,7 @@ def commands(options, job):
             "--disk", job + ",serial=uvmm-job", "--net", f"tap={TAP},mac={MAC}"]
     qemu = ["qemu-system-x86_64", "-M", "microvm,pcie=on,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=off",
             "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", "512", "-mem-prealloc", "-nodefaults", "-no-user-config", "-no-reboot",
-            "-display", "none", "-device", "virtio-serial-pci", "-chardev", "stdio,id=console",
+            "-display", "none", "-name", "bench,debug-threads=on", "-device", "virtio-serial-pci", "-chardev", "stdio,id=console",
             "-device", "virtconsole,chardev=console", "-device", "virtio-rng-pci",
             "-drive", f"if=none,id=root,file={options.root},format=raw,readonly=on", "-device", "virtio-blk-pci,drive=root",
             "-drive", f"if=none,id=job,file={job},format=raw", "-device", "virtio-blk-pci,drive=job,serial=uvmm-job",
