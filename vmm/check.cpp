@@ -18,6 +18,7 @@
 #include "vmm/base/result.h"
 #include "vmm/base/size_text.h"
 #include "vmm/base/types.h"
+#include "vmm/device_count.h"
 #include "vmm/shares.h"
 
 namespace uvmm {
@@ -184,10 +185,7 @@ Result<void> check_disk(const DiskConfig& disk) {
 }
 
 Result<void> check_disks(const Config& config) {
-  // One function each for the devices that may also be there.
-  const std::size_t others = config.nets.size() + config.shares.size() + config.vsock.has_value() +
-                             config.rng + config.power_button +
-                             (config.console.kind != ConsoleConfig::Kind::kOff);
+  const std::size_t others = count_devices_but_disks(config);
   if (others > kPciSlots)
     return refuse("--net, --share: {} devices, but there is room for {}", others, kPciSlots);
   if (config.disks.size() > kPciSlots - others) {
@@ -380,6 +378,11 @@ Result<void> check_console(const ConsoleConfig& console) {
   return refuse("--console: no such kind");
 }
 
+Result<void> check_balloon(const Config& config) {
+  if (!config.balloon.enabled || config.balloon.bytes < config.memory.bytes) return {};
+  return refuse("--balloon {}: would take all of the memory", size_text(config.balloon.bytes));
+}
+
 Result<void> check_vsock(const VsockConfig& vsock) {
   if (vsock.cid < kFirstCid || vsock.cid == kNoCid) {
     return with_hint(refuse("--vsock {}: a CID that no guest can have", vsock.cid), "3, or any number above");
@@ -406,6 +409,7 @@ Result<void> check(const Config& config) {
   UVMM_CHECK(check_identity(config));
   if (config.vsock) UVMM_CHECK(check_vsock(*config.vsock));
   UVMM_CHECK(check_shares(config));
+  UVMM_CHECK(check_balloon(config));
   return check_console(config.console);
 }
 

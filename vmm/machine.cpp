@@ -28,6 +28,7 @@
 #include "devices/tap.h"
 #include "devices/vsock.h"
 #include "vmm/base/size_text.h"
+#include "vmm/device_count.h"
 #include "vmm/kvm/system.h"
 #include "vmm/shares.h"
 
@@ -53,11 +54,6 @@ ImageFormat format_of(const std::string& path) {
   // Only a look: DiskImage::open() says what is wrong with the file. O_NONBLOCK, since it may be a FIFO.
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   return fd ? image_format(fd.get()) : ImageFormat::kUnknown;
-}
-
-u32 device_count(const Config& config) {
-  return static_cast<u32>(config.disks.size() + config.nets.size() + config.shares.size()) + config.rng +
-         config.power_button + config.vsock.has_value() + (config.console.kind != ConsoleConfig::Kind::kOff);
 }
 
 u16 queues_by_default(const Config& config) {
@@ -190,7 +186,7 @@ Result<void> Machine::create_vm(const Config& config, GuestAddress entry) {
         vm_->set_user_memory_region(slot++, region.start, region.bytes, kvm::Vm::Access::kReadWrite);
     if (!set) return too_much_memory(config.memory.bytes, set.error().message);
   }
-  bus_ = UVMM_TRY(DeviceBus::create(device_count(config)));
+  bus_ = UVMM_TRY(DeviceBus::create(count_devices(config)));
   UVMM_CHECK(bus_->map(*vm_, slot));
 
   UVMM_CHECK(arch::create_interrupt_controller(*vm_, config.cpus));
@@ -254,6 +250,19 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     auto button = std::make_unique<PowerButton>(*uring_, log_);
     power_button_ = button.get();
     UVMM_CHECK(bus_->attach(std::move(button), "power button", host));
+  }
+  if (config.balloon.enabled) {
+    const MemoryConfig& ram = config.memory;
+    const BalloonOptions options{
+        .bytes = config.balloon.bytes,
+        .deflate_on_oom = config.balloon.deflate_on_oom,
+        // Memory that is to be there beforehand is not to go by itself.
+        .free_page_reporting = config.balloon.free_page_reporting && !ram.hugepages && !ram.prefault,
+        .shared_memory = ram.shared,
+    };
+    auto balloon = std::make_unique<Balloon>(*uring_, memory_, options, log_);
+    balloon_ = balloon.get();
+    UVMM_CHECK(bus_->attach(std::move(balloon), "balloon", host));
   }
   if (config.rng) UVMM_CHECK(bus_->attach(std::make_unique<Rng>(*uring_), "rng", host));
   return {};
@@ -324,6 +333,19 @@ void Machine::stop() {
 
 void Machine::resize_console(u16 columns, u16 rows) {
   if (console_) uring_->post([this, columns, rows] { console_->resize(columns, rows); });
+}
+
+void Machine::pause() {
+  for (const auto& vcpu : vcpus_) vcpu->pause();
+  for (const auto& vcpu : vcpus_) vcpu->await_pause();
+}
+
+void Machine::resume() {
+  for (const auto& vcpu : vcpus_) vcpu->resume();
+}
+
+void Machine::set_balloon(u64 bytes) {
+  if (balloon_) uring_->post([this, bytes] { balloon_->set_target(bytes); });
 }
 
 ExitCounts Machine::exits() const {

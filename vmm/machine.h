@@ -2,7 +2,7 @@
 // Machine: the one place that knows all parts of a VM, puts them together and routes what its vCPUs do.
 //
 // create() opens and builds everything; run() makes the calling thread the I/O thread until the VM's end.
-// shut_down(), stop() and resize_console() may be called on any thread.
+// All but these and the destructor may be called on any thread.
 #pragma once
 
 #include <atomic>
@@ -16,11 +16,12 @@
 #include <uvmm/uvmm.hpp>
 
 #include "boot/cmdline.h"
+#include "devices/balloon.h"
 #include "devices/console.h"
 #include "devices/console_end.h"
 #include "devices/disk_image.h"
-#include "devices/net_end.h"
 #include "devices/fuse/share.h"
+#include "devices/net_end.h"
 #include "devices/power_button.h"
 #include "devices/vsock_host.h"
 #include "vmm/base/guest_memory.h"
@@ -46,6 +47,10 @@ class Machine final : private ExitHandler {
   void shut_down(std::optional<std::chrono::milliseconds> deadline);
   void stop();
   void resize_console(u16 columns, u16 rows);
+  void pause();
+  void resume();
+  void set_balloon(u64 bytes);
+  u64 balloon_bytes() const { return balloon_ ? balloon_->actual_bytes() : 0; }
 
   std::string_view cmdline() const { return cmdline_; }
   ExitCounts exits() const;
@@ -86,6 +91,7 @@ class Machine final : private ExitHandler {
   std::unique_ptr<DeviceBus> bus_;
   Console* console_ = nullptr;           // on the bus, if there is one
   PowerButton* power_button_ = nullptr;  // likewise
+  Balloon* balloon_ = nullptr;           // likewise
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   std::atomic<bool> panicked_ = false;  // the guest said so by pvpanic

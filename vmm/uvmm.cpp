@@ -2,6 +2,7 @@
 #include <uvmm/uvmm.hpp>
 
 #include "vmm/machine.h"
+#include "vmm/machine_thread.h"
 
 namespace uvmm {
 
@@ -14,11 +15,31 @@ Result<Vm> Vm::create(Config config, Callbacks callbacks) {
 
 Vm::Vm(std::unique_ptr<Machine> machine) : machine_(std::move(machine)) {}
 Vm::Vm(Vm&&) noexcept = default;
-Vm& Vm::operator=(Vm&&) noexcept = default;
+Vm& Vm::operator=(Vm&& other) noexcept {
+  thread_ = std::move(other.thread_);  // before the machine that it runs
+  machine_ = std::move(other.machine_);
+  return *this;
+}
 Vm::~Vm() = default;
 
 Outcome Vm::run() {
   return machine_->run();
+}
+Result<void> Vm::start() {
+  thread_ = UVMM_TRY(MachineThread::start(*machine_));
+  return {};
+}
+Outcome Vm::wait() {
+  return thread_->wait();
+}
+std::optional<Outcome> Vm::wait_for(std::chrono::milliseconds time) {
+  return thread_->wait_for(time);
+}
+void Vm::pause() {
+  machine_->pause();
+}
+void Vm::resume() {
+  machine_->resume();
 }
 void Vm::shut_down(std::optional<std::chrono::milliseconds> deadline) {
   machine_->shut_down(deadline);
@@ -28,6 +49,12 @@ void Vm::stop() {
 }
 void Vm::resize_console(std::uint16_t columns, std::uint16_t rows) {
   machine_->resize_console(columns, rows);
+}
+void Vm::set_balloon(std::uint64_t bytes) {
+  machine_->set_balloon(bytes);
+}
+std::uint64_t Vm::balloon_bytes() const {
+  return machine_->balloon_bytes();
 }
 std::string_view Vm::cmdline() const {
   return machine_->cmdline();

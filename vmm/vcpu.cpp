@@ -76,9 +76,37 @@ Result<void> VcpuThread::start() {
 }
 
 void VcpuThread::stop() {
-  stopping_.store(true);
   const std::lock_guard lock(mutex_);
+  stopping_.store(true);
+  changed_.notify_all();
   if (kickable_) ::pthread_kill(thread_, kKick);
+}
+
+void VcpuThread::pause() {
+  const std::lock_guard lock(mutex_);
+  pausing_.store(true);
+  if (kickable_) ::pthread_kill(thread_, kKick);
+}
+
+void VcpuThread::await_pause() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return paused_ || !kickable_ || !pausing_.load(); });
+}
+
+void VcpuThread::resume() {
+  const std::lock_guard lock(mutex_);
+  pausing_.store(false);
+  changed_.notify_all();
+}
+
+void VcpuThread::stay_paused() {
+  std::unique_lock lock(mutex_);
+  paused_ = true;
+  changed_.notify_all();
+  changed_.wait(lock, [this] { return !pausing_.load() || stopping_.load(); });
+  paused_ = false;
+  // Without this the guest's watchdogs take the pause for a processor that hangs.
+  (void)vcpu_.kvmclock_ctrl();
 }
 
 void VcpuThread::join() {
@@ -91,6 +119,7 @@ void VcpuThread::main() {
   loop();
   const std::lock_guard lock(mutex_);
   kickable_ = false;
+  changed_.notify_all();
 }
 
 ExitCounts VcpuThread::exits() const {
@@ -101,6 +130,10 @@ ExitCounts VcpuThread::exits() const {
 
 void VcpuThread::loop() {
   while (!stopping_.load()) {
+    if (pausing_.load()) {
+      stay_paused();
+      continue;
+    }
     const int error = vcpu_.run();
     if (error == EINTR) {
       consume_kick();

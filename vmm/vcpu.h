@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // VcpuThread: a vCPU and the thread that runs it, which only enters the guest and hands its exits over. Lives
-// in the Machine; stop() on any thread, the rest on the Machine's.
+// in the Machine; stop(), pause() and resume() on any thread, the rest on the Machine's.
 #pragma once
 
 #include <pthread.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <mutex>
 #include <span>
 #include <string>
@@ -63,6 +64,13 @@ class VcpuThread {
   // The guest is not entered again once this returns to the vCPU's thread. Does not wait; may be called in an
   // ExitHandler on the vCPU's own thread, and before start().
   void stop();
+  // The guest is not entered between the two. pause() does not wait: await_pause() does, for the vCPU to have
+  // left the guest, or to have ended; not on a thread that an ExitHandler waits for. Both also before
+  // start().
+  void pause();
+  void await_pause();
+  void resume();
+
   // Waits until the thread has ended, which it does after stop() or ended().
   void join();
 
@@ -75,6 +83,7 @@ class VcpuThread {
 
   void main();
   void loop();
+  void stay_paused();
   bool handle_exit();
   void handle_io();
   void handle_mmio();
@@ -88,8 +97,12 @@ class VcpuThread {
 
   Counters counters_;  // only the vCPU's thread writes them
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> pausing_ = false;
   std::mutex mutex_;
-  bool kickable_ = false;  // from before the thread's loop to after it; under mutex_
+  std::condition_variable
+      changed_;  // any of these, and stopping_ and pausing_, which are also looked at without mutex_
+  bool kickable_ = false;  // from before the thread's loop to after it
+  bool paused_ = false;    // the thread is in stay_paused()
   bool joinable_ = false;
   pthread_t thread_{};
 };

@@ -2,6 +2,7 @@
 #include "tests/fakes/fake_io.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -124,6 +125,9 @@ void FakeIo::perform(u32 i) {
       break;
     case Op::Kind::kFallocate:
       done = ::fallocate(op.fd, int(op.flags), offset, static_cast<off_t>(op.length));
+      break;
+    case Op::Kind::kMadvise:
+      done = ::madvise(const_cast<void*>(op.address), op.length, int(op.flags));
       break;
     case Op::Kind::kPoll: {
       pollfd ready{.fd = op.fd, .events = static_cast<short>(op.flags)};

@@ -205,7 +205,7 @@ TEST_CASE("attack: [case 29] doorbells without buffers take no time from another
   Payload payload("latency");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}, {.path = stormed.path()}};
-  payload.config.cmdline = parameter("rounds", by_effort(20, 60)) + parameter("requests", 100);
+  payload.config.cmdline = parameter("rounds", by_effort(10, 30)) + parameter("requests", 100);
   check_latency(payload);
 }
 
@@ -213,7 +213,7 @@ TEST_CASE("attack: [case 142] a queue full of requests for entropy takes no time
   const TemporaryFile disk(numbered_sectors());
   Payload payload("latency");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " rng=1" + parameter("rounds", by_effort(20, 60)) + parameter("requests", 100);
+  payload.config.cmdline = " rng=1" + parameter("rounds", by_effort(10, 30)) + parameter("requests", 100);
   check_latency(payload);
 }
 

@@ -67,8 +67,9 @@ TEST_CASE("payload: PCI has the host bridge and one function for each device") {
   CHECK_THAT(payload.output, Contains("00:00.0 "));
   CHECK_THAT(payload.output, Contains("1af4:1043 "));  // console
   CHECK_THAT(payload.output, Contains("1af4:1044 "));  // entropy
+  CHECK_THAT(payload.output, Contains("1af4:1045 "));  // balloon
   CHECK_THAT(payload.output, Contains("1af4:1052 "));  // power button
-  CHECK(std::ranges::count(payload.output, '\n') == 4);
+  CHECK(std::ranges::count(payload.output, '\n') == 5);
 }
 
 TEST_CASE("payload: [case 158] [case 160] no legacy hardware answers, nor anything outside the windows") {
@@ -218,6 +219,60 @@ TEST_CASE("payload: stop() before run() is not lost") {
   Vm vm = payload.create();
   vm.stop();
   CHECK(vm.run().end == End::kStopped);
+}
+
+TEST_CASE("payload: start() runs a VM on its own thread, wait() gives its outcome") {
+  Payload payload("hello");
+  Vm vm = payload.create();
+  REQUIRE(vm.start());
+  CHECK(vm.wait().end == End::kPowerOff);
+  CHECK(vm.wait_for(0ms)->end == End::kPowerOff);
+  CHECK(payload.console.text() == "hello from the guest\n");
+}
+
+TEST_CASE("payload: a VM that was started ends with its object") {
+  Payload payload("idle");
+  Vm vm = payload.create();
+  REQUIRE(vm.start());
+  CHECK_FALSE(vm.wait_for(20ms));
+  Vm moved = std::move(vm);
+  CHECK_FALSE(moved.wait_for(1ms));
+}
+
+TEST_CASE("payload: no vCPU runs between pause() and resume()") {
+  Payload payload("counting");
+  payload.config.cpus = 3;
+  Vm vm = payload.create();
+  REQUIRE(vm.start());
+  std::string output;
+  payload.console.read_until(output, "3 vCPUs count\n");
+  REQUIRE_THAT(output, Contains("3 vCPUs count"));
+  for (int i = 0; i < 20; ++i) {
+    vm.pause();
+    const ExitCounts before = vm.exits();
+    std::this_thread::sleep_for(5ms);
+    CHECK(vm.exits().mmio_read == before.mmio_read);
+    vm.resume();
+    const auto start = std::chrono::steady_clock::now();
+    while (vm.exits().mmio_read == before.mmio_read && std::chrono::steady_clock::now() - start < 20s)
+      std::this_thread::sleep_for(1ms);
+    CHECK(vm.exits().mmio_read != before.mmio_read);
+  }
+  vm.pause();
+  vm.stop();
+  CHECK(vm.wait().end == End::kStopped);
+}
+
+TEST_CASE("payload: a VM that is paused before it runs begins with the pause") {
+  Payload payload("hello");
+  Vm vm = payload.create();
+  vm.pause();
+  REQUIRE(vm.start());
+  CHECK_FALSE(vm.wait_for(50ms));
+  CHECK(payload.console.text().empty());
+  vm.resume();
+  CHECK(vm.wait().end == End::kPowerOff);
+  vm.pause();  // after its end it is of no consequence
 }
 
 TEST_CASE("payload: a VM that never runs leaves nothing behind") {

@@ -145,10 +145,10 @@ TEST_CASE("check: queues") {
 TEST_CASE("check: as many disks as bus 0 has room for") {
   Config config = good();
   config.console.kind = ConsoleConfig::Kind::kStreams;
-  for (int i = 0; i < 28; ++i) config.disks.push_back({.path = std::to_string(i)});
+  for (int i = 0; i < 27; ++i) config.disks.push_back({.path = std::to_string(i)});
   CHECK(complaint(config).empty());
   config.disks.push_back({.path = "one more"});
-  CHECK(complaint(config) == "--disk: 29 disks, but there is room for 28");
+  CHECK(complaint(config) == "--disk: 28 disks, but there is room for 27");
   config.rng = false;
   CHECK(complaint(config).empty());
 }
@@ -249,9 +249,19 @@ TEST_CASE("check: forwards") {
         "--net tap=t: forward: only `user` has it");
 }
 
+TEST_CASE("check: a balloon of less than the memory") {
+  Config config = good();
+  config.balloon.bytes = config.memory.bytes - 4096;
+  CHECK(complaint(config).empty());
+  config.balloon.bytes = config.memory.bytes;
+  CHECK(complaint(config) == "--balloon 512M: would take all of the memory");
+  config.balloon.enabled = false;
+  CHECK(complaint(config).empty());
+}
+
 TEST_CASE("check: network devices take room on the bus, too") {
   Config config = good();
-  config.power_button = false;
+  config.power_button = config.balloon.enabled = false;
   config.nets.resize(30);
   CHECK(complaint(config).empty());
   config.disks = {{.path = "a"}};
@@ -298,7 +308,7 @@ TEST_CASE("check: shares take up room that disks could have") {
   Config config = good();
   for (int i = 0; i < 32; ++i) config.shares.push_back({.path = "s" + std::to_string(i)});
   CHECK(complaint(config).find("--share") != std::string::npos);
-  config.shares.resize(29);
+  config.shares.resize(28);
   CHECK(complaint(config).empty());
 }
 

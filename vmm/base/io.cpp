@@ -145,6 +145,10 @@ OpAwaiter Io::fallocate(int fd, u32 mode, u64 offset, u64 length) {
   return {*this, Op::Kind::kFallocate, {.fd = fd, .flags = mode, .offset = offset, .length = length}};
 }
 
+OpAwaiter Io::madvise(std::span<u8> memory, u32 advice) {
+  return {*this, Op::Kind::kMadvise, {.address = memory.data(), .flags = advice, .length = memory.size()}};
+}
+
 OpAwaiter Io::poll(int fd, u32 events) {
   return {*this, Op::Kind::kPoll, {.fd = fd, .flags = events}};
 }

@@ -34,6 +34,7 @@ struct Op {
     kFdatasync,  // fd
     kFsync,
     kFallocate,      // fd, flags = FALLOC_FL_*, offset, length
+    kMadvise,        // address, length: memory of this process; flags = MADV_*
     kPoll,           // fd, flags = POLLIN...; result = the events that are ready
     kPollMultishot,  // likewise, completing again and again with more = true until cancelled
     kAccept,         // fd, flags = SOCK_*; result = a new descriptor
@@ -151,6 +152,7 @@ class Io {
   OpAwaiter fdatasync(int fd);
   OpAwaiter fsync(int fd);
   OpAwaiter fallocate(int fd, u32 mode, u64 offset, u64 length);
+  OpAwaiter madvise(std::span<u8> memory, u32 advice);
   OpAwaiter poll(int fd, u32 events);
   OpAwaiter accept(int fd, u32 flags);
   OpAwaiter connect(int fd, const sockaddr& name, u64 bytes);

@@ -74,6 +74,9 @@ void prepare(io_uring_sqe* sqe, Op& op) {
       io_uring_prep_rw(IORING_OP_FALLOCATE, sqe, op.fd, nullptr, op.flags, op.offset);
       sqe->addr = op.length;
       break;
+    case Op::Kind::kMadvise:
+      io_uring_prep_madvise(sqe, const_cast<void*>(op.address), static_cast<off_t>(op.length), int(op.flags));
+      break;
     case Op::Kind::kPoll:
       io_uring_prep_poll_add(sqe, op.fd, op.flags);
       break;

@@ -43,6 +43,8 @@ constexpr Place kSettings = one<Settings, [](Settings& settings) -> auto& { retu
 constexpr Place kConfig = one<Config, [](Settings& settings) -> auto& { return settings.config; }>();
 constexpr Place kMemory =
     one<MemoryConfig, [](Settings& settings) -> auto& { return settings.config.memory; }>();
+constexpr Place kBalloonPlace =
+    one<BalloonConfig, [](Settings& settings) -> auto& { return settings.config.balloon; }>();
 constexpr Place kInitrds = list<&Config::initrds>();
 constexpr Place kCredentials = list<&Config::credentials>();
 constexpr Place kDisks = list<&Config::disks>();
@@ -134,6 +136,14 @@ constexpr Field kShare[] = {
     of_share<Id, &ShareConfig::uid>("uid", "N", "all files appear to be this user's"),
     of_share<Id, &ShareConfig::gid>("gid", "N", "likewise, this group's"),
 };
+constexpr Field kBalloon[] = {
+    field<BalloonSize, BalloonConfig, std::identity{}>("size", "SIZE|off",
+                                                       "what the guest is to do without at first"),
+    field<Flag, BalloonConfig, &BalloonConfig::deflate_on_oom>(
+        "deflate-on-oom", "", "a guest that runs out of memory takes some back"),
+    field<Flag, BalloonConfig, &BalloonConfig::free_page_reporting>(
+        "free-page-reporting", "", "free memory goes back by itself; not with hugepages or prefault"),
+};
 constexpr Field kRng[] = {of_config<Flag, &Config::rng>("rng", "on|off")};
 constexpr Field kConsole[] = {of_settings<Console, &Settings::console>(
     "console", "tty|file=P|unix=P|off", "auto: standard input and output if a terminal, else output only")};
@@ -173,6 +183,7 @@ constexpr Option kOptions[] = {
     {.name = "net", .section = "Devices", .help = "network: user, tap=NAME or fd=N[:N...]; repeatable", .fields = kNet, .place = kNets},
     {.name = "vsock", .section = "Devices", .help = "sockets between host and guest, without a network", .fields = kVsock, .place = kVsockPlace},
     {.name = "share", .section = "Devices", .help = "directory for the guest, by virtio-fs; repeatable", .fields = kShare, .place = kShares},
+    {.name = "balloon", .section = "Devices", .help = "gives memory that the guest does not use back to the host", .fields = kBalloon, .place = kBalloonPlace},
     {.name = "rng", .section = "Devices", .help = "entropy from the host", .fields = kRng, .place = kConfig},
     {.name = "console", .section = "Devices", .help = "the guest's hvc0; Ctrl-a x leaves, Ctrl-a a sends Ctrl-a", .fields = kConsole, .place = kSettings},
     {.name = "earlycon", .section = "Devices", .help = "messages from before the console, to the log", .fields = kEarlycon, .place = kConfig},

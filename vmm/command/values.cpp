@@ -178,6 +178,20 @@ std::string Console::print(const ConsoleChoice& value) {
   return toml_string("off");
 }
 
+Complaint BalloonSize::parse(std::string_view text, BalloonConfig& value) {
+  if (text == "off") {
+    value.enabled = false;
+    return {};
+  }
+  Complaint complaint = Size::parse(text, value.bytes);
+  if (complaint.empty()) value.enabled = true;
+  return complaint;
+}
+
+std::string BalloonSize::print(const BalloonConfig& value) {
+  return value.enabled ? Size::print(value.bytes) : toml_string("off");
+}
+
 Complaint NetKind::parse(std::string_view text, NetConfig& value) {
   if (text == "user") {
     value.kind = NetConfig::Kind::kUser;

@@ -117,6 +117,13 @@ struct Console {
   static std::string print(const ConsoleChoice& value);
 };
 
+// SIZE | off
+struct BalloonSize {
+  static constexpr FileType kFileType = FileType::kInteger;
+  static Complaint parse(std::string_view text, BalloonConfig& value);
+  static std::string print(const BalloonConfig& value);
+};
+
 // user | tap=NAME | fd=N[:N...]
 struct NetKind {
   static constexpr FileType kFileType = FileType::kString;

@@ -95,6 +95,11 @@ std::optional<GuestAddress> Vcpu::translate(u64 linear_address) const {
   return guest(translation.physical_address);
 }
 
+Result<void> Vcpu::kvmclock_ctrl() const {
+  UVMM_CHECK(UVMM_KVM_CALL(fd_.get(), KVM_KVMCLOCK_CTRL, nullptr));
+  return {};
+}
+
 int Vcpu::run() const {
   return ::ioctl(fd_.get(), KVM_RUN, 0) == 0 ? 0 : errno;
 }

@@ -37,6 +37,10 @@ class Vcpu {
   // KVM_TRANSLATE: where the vCPU's page tables lead, if anywhere.
   std::optional<GuestAddress> translate(u64 linear_address) const;
 
+  // KVM_KVMCLOCK_CTRL: tells the guest's watchdogs that it did not run for a while. Fails if the guest has no
+  // kvmclock.
+  Result<void> kvmclock_ctrl() const;
+
   // KVM_RUN: runs the guest until an exit, which state() then holds. 0 or an errno value.
   int run() const;
 

@@ -29,6 +29,14 @@ struct MemoryConfig {
   bool shared = false;     // a memfd that other processes could map, rather than anonymous private memory
 };
 
+// A virtio balloon: memory that the guest does not use goes back to the host.
+struct BalloonConfig {
+  bool enabled = true;
+  std::uint64_t bytes = 0;          // how much the guest is asked to do without, at first
+  bool deflate_on_oom = true;       // a guest that runs out of memory takes some of it back
+  bool free_page_reporting = true;  // free memory goes back by itself; not with hugepages or prefault
+};
+
 // A virtio block device. Always a raw image or block device; never guessed from content.
 struct DiskConfig {
   std::string path;
@@ -126,6 +134,7 @@ struct Config {
   std::vector<DiskConfig> disks;    // in the guest's probe order
   std::vector<NetConfig> nets;      // likewise
   std::vector<ShareConfig> shares;  // likewise
+  BalloonConfig balloon;
   bool rng = true;
   bool power_button = true;  // an input device with the one key that Vm::shut_down() presses
   ConsoleConfig console;
@@ -165,10 +174,11 @@ struct Callbacks {
 };
 
 class Machine;
+class MachineThread;
 
 // One virtual machine. create() opens and checks everything, run() lends the calling thread to the VM's I/O
-// until its end. create, run and the destructor belong to one thread at a time; shut_down(), stop() and
-// resize_console() may be called from any thread while the Vm exists.
+// until its end. create, run and the destructor belong to one thread at a time; the others may be called from
+// any thread while the Vm exists.
 class Vm {
  public:
   // Checks the whole configuration before anything is opened or created. Nothing is left behind on failure.
@@ -178,8 +188,22 @@ class Vm {
   Vm& operator=(Vm&&) noexcept;
   ~Vm();
 
-  // Runs the VM to its end. Once only.
+  // Runs the VM to its end. Once only, as start().
   Outcome run();
+
+  // Runs the VM on a thread of its own, which has all signals blocked. It ends with the VM, and at the latest
+  // with this object, which stops it.
+  Result<void> start();
+  // Waits until a VM that was started has come to its end, or for so long, and then says nothing. As often as
+  // wanted, from any thread.
+  Outcome wait();
+  std::optional<Outcome> wait_for(std::chrono::milliseconds time);
+
+  // Between the two no vCPU runs; pause() waits until none does. Devices finish what they were given, and
+  // take connections and packets as far as the guest has given them room. Both also before the VM runs, which
+  // then begins with the pause. Not to be called by what the VM calls.
+  void pause();
+  void resume();
 
   // Presses the guest's power button, which asks it to power off, and ends the VM as stop() does when it has
   // not by `deadline`, if there is one. A guest that has no driver for the button yet is ended at once. Does
@@ -193,6 +217,11 @@ class Vm {
   // not wait; before run(), the guest learns of it when its driver starts.
   void resize_console(std::uint16_t columns, std::uint16_t rows);
 
+  // Asks the guest to do without so many bytes of its RAM, in steps of 4 KiB. Does not wait: balloon_bytes()
+  // tells how far the guest has come. Nothing happens in a guest without a driver for it.
+  void set_balloon(std::uint64_t bytes);
+  std::uint64_t balloon_bytes() const;
+
   // The kernel command line as the guest gets it.
   std::string_view cmdline() const;
 
@@ -201,6 +230,7 @@ class Vm {
  private:
   explicit Vm(std::unique_ptr<Machine> machine);
   std::unique_ptr<Machine> machine_;
+  std::unique_ptr<MachineThread> thread_;  // once start() was called; ends before the machine
 };
 
 // Checks `config` on its own, without opening or starting anything that create() would leave behind.
