@@ -60,10 +60,11 @@ void Vsock::drop_all() {
 
 // --- the guest's packets
 
-// The guest does nothing with the buffers that come back but to free them. What it waits for comes by the
-// receive queue, and an interrupt beside that one would only hold it up.
+// With small buffers that come back the guest does nothing but to free them. What it waits for comes by the
+// receive queue, and an interrupt beside that one would only hold it up. For large ones it has been seen to
+// wait.
 Task<> Vsock::transmit(Queue& queue) {
-  queue.delay_interrupts();
+  constexpr u64 kSmall = 4_KiB;
   tasks_.spawn(accept(host_.stream_listener(), VIRTIO_VSOCK_TYPE_STREAM));
   if (seqpacket_) tasks_.spawn(accept(host_.record_listener(), VIRTIO_VSOCK_TYPE_SEQPACKET));
   for (;;) {
@@ -77,6 +78,7 @@ Task<> Vsock::transmit(Queue& queue) {
         if (std::optional<DescriptorChain> next = queue.try_next()) chain.emplace(std::move(*next));
       }
     }
+    queue.delay_interrupts(std::exchange(taken_bytes_, 0) < kSmall);
     flush();
     if (!std::exchange(will_interrupt_, true)) tasks_.spawn(interrupt_later(queue));
   }
@@ -96,6 +98,7 @@ Task<> Vsock::interrupt_later(Queue& queue) {
 void Vsock::take(DescriptorChain&& chain) {
   const std::optional<VsockPacket> packet = take_vsock_packet(chain.readable, config_.guest_cid);
   if (!packet) return log_.guest("vsock: a packet that is none, or not from this guest to its host");
+  taken_bytes_ += packet->header.len;
   const u16 op = packet->header.op;
   if (VsockConnection* const connection = table_.find(packet->tuple)) {
     if (op == VIRTIO_VSOCK_OP_REQUEST) return connection->drop(true);

@@ -65,7 +65,8 @@ class Vsock final : public VirtioDevice {
   bool seqpacket_ = false;
   bool stopping_ = false;
   bool will_interrupt_ = false;
-  TaskScope tasks_;  // what transmit() waits for at its end
+  u64 taken_bytes_ = 0;  // of data, in this turn
+  TaskScope tasks_;      // what transmit() waits for at its end
   VsockTable table_;
   VsockOutbox outbox_;
   VsockDeadlines deadlines_{io_, tasks_};

@@ -67,7 +67,7 @@ class Queue final : private Virtqueue::ReturnListener {
   // Interrupts for used buffers need not come at once, since the driver gets nothing with them that it waits
   // for: only when half the ring's worth of buffers has been used, or with interrupt_now(), which must follow
   // soon enough for a driver that does wait.
-  void delay_interrupts() { delays_interrupts_ = true; }
+  void delay_interrupts(bool delay) { delays_interrupts_ = delay; }
   void interrupt_now();
   bool owes_interrupt() const { return owes_interrupt_; }
 
