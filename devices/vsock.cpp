@@ -91,7 +91,7 @@ Task<> Vsock::interrupt_later(Queue& queue) {
   do {
     co_await io_.sleep(kInterruptDelay);
     queue.interrupt_now();
-  } while (!stopping_ && queue.chains_out() > 0);
+  } while (!stopping_ && queue.expects_interrupt());
   will_interrupt_ = false;
 }
 

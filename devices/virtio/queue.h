@@ -69,7 +69,10 @@ class Queue final : private Virtqueue::ReturnListener {
   // soon enough for a driver that does wait.
   void delay_interrupts(bool delay) { delays_interrupts_ = delay; }
   void interrupt_now();
-  bool owes_interrupt() const { return owes_interrupt_; }
+  // Whether there is one to come: for what is out, for what comes back at this turn's end, or put off.
+  bool expects_interrupt() const {
+    return owes_interrupt_ || ring_.chains_out() > 0 || ring_.unpublished() > 0;
+  }
 
   // The device found a request it cannot even answer (a missing status byte, say): the queue is broken from
   // here on. A coroutine that waits in next() is left waiting until stop().

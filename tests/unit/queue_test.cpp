@@ -63,6 +63,26 @@ TEST_CASE("queue: an empty queue waits for the doorbell") {
   CHECK(f.server.served == 1);
 }
 
+TEST_CASE("queue: an interrupt that is put off is to be expected until it has been raised") {
+  Fixture f;
+  Queue& queue = f.device.queue;
+  f.server.keep = true;
+  f.scope.spawn(f.server.run());
+  queue.delay_interrupts(true);
+  CHECK_FALSE(queue.expects_interrupt());
+  f.offer();
+  queue.notify();
+  CHECK(queue.expects_interrupt());  // the request is out
+  f.server.kept.clear();
+  CHECK(queue.expects_interrupt());  // it is back, but the turn has not ended
+  f.io.end_turn();
+  CHECK(queue.expects_interrupt());
+  CHECK(f.device.interrupt.raised == 0);
+  queue.interrupt_now();
+  CHECK(f.device.interrupt.raised == 1);
+  CHECK_FALSE(queue.expects_interrupt());
+}
+
 TEST_CASE("queue: a doorbell without a request resumes nobody") {
   Fixture f;
   f.scope.spawn(f.server.run());
