@@ -9,13 +9,13 @@ for that only, which is slow, system calls.
 import argparse
 import json
 import os
-import re
 import signal
 import subprocess
 import tempfile
 import time
 
-TICKS = os.sysconf("SC_CLK_TCK")
+from guests import QUIET, exits, name_and_seconds, qemu_command, runs_guest, threads, uvmm_command, write_job
+
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 
 # Each measurement is on the console between two lines that say so. What the guest has in memory is dropped before, so that
@@ -64,45 +64,15 @@ fi
 def make_job(path, options, disk, pause):
     settings = (f"bytes={options.mebibytes << 20} count={options.count} operations={options.operations} disk={disk} "
                 f"pause={'yes' if pause else ''}\n")
-    script = (settings + JOB).encode()
-    with open(path, "wb") as file:
-        file.write(bytes(512) + script)
-        file.truncate((512 + len(script) + 4095) // 4096 * 4096)
+    write_job(path, settings + JOB)
 
 
 def commands(options, work):
-    quiet = "quiet loglevel=0 shares=share"
-    uvmm = [options.uvmm, "--memory", "768M", "--kernel", options.kernel, "--disk", options.root + ",root", "--cmdline", quiet,
-            "--disk", work + "/job,serial=uvmm-job", "--disk", work + "/disk", "--share", work + "/share"]
-    qemu = ["qemu-system-x86_64", "-M", "microvm,pcie=on,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=off,memory-backend=memory",
-            "-object", "memory-backend-memfd,id=memory,size=768M,share=on", "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", "768",
-            "-nodefaults", "-no-user-config", "-no-reboot",
-            "-display", "none", "-device", "virtio-serial-pci", "-chardev", "stdio,id=console",
-            "-device", "virtconsole,chardev=console", "-device", "virtio-rng-pci",
-            "-drive", f"if=none,id=root,file={options.root},format=raw,readonly=on", "-device", "virtio-blk-pci,drive=root",
-            "-drive", f"if=none,id=job,file={work}/job,format=raw", "-device", "virtio-blk-pci,drive=job,serial=uvmm-job",
-            "-chardev", f"socket,id=fs,path={work}/fs", "-device", "vhost-user-fs-pci,chardev=fs,tag=share",
-            "-kernel", options.kernel, "-append", f"console=hvc0 panic=-1 reboot=t root=/dev/vda rootfstype=erofs ro {quiet}"]
-    return {"uvmm": uvmm, "qemu": qemu}
-
-
-def threads(pid):
-    """(id, name, processor seconds); io_uring's workers come and go."""
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        try:
-            with open(f"/proc/{pid}/task/{thread}/stat") as stat:
-                yield thread, *name_and_seconds(stat.read())
-        except FileNotFoundError:
-            pass
-
-
-def name_and_seconds(stat):
-    name, fields = re.match(r"\d+ \((.*)\) (.*)", stat).groups()
-    return name, sum(map(int, fields.split()[11:13])) / TICKS
-
-
-def runs_guest(name):
-    return name.startswith("vcpu") or name.startswith("CPU ")
+    cmdline = QUIET + " shares=share"
+    qemu = ["-object", "memory-backend-memfd,id=memory,size=768M,share=on", "-chardev", f"socket,id=fs,path={work}/fs",
+            "-device", "vhost-user-fs-pci,chardev=fs,tag=share"]
+    return {"uvmm": uvmm_command(options, work + "/job", "768M", ["--disk", work + "/disk", "--share", work + "/share"], cmdline),
+            "qemu": qemu_command(options, work + "/job", 768, qemu, cmdline, ",memory-backend=memory")}
 
 
 def processor_seconds(pids):
@@ -113,14 +83,6 @@ def processor_seconds(pids):
             result += name_and_seconds(stat.read())[1]
         result -= sum(seconds for _, name, seconds in threads(pid) if runs_guest(name))
     return result
-
-
-def exits(pid):
-    for directory in os.listdir("/sys/kernel/debug/kvm"):
-        if directory.startswith(f"{pid}-"):
-            with open(f"/sys/kernel/debug/kvm/{directory}/exits") as file:
-                return int(file.read())
-    return 0
 
 
 class Calls:

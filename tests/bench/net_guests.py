@@ -6,14 +6,14 @@ Prints a line of JSON for each measurement: who, what, a value, seconds of the m
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import tempfile
 
+from guests import exits, qemu_command, runs_guest, threads, uvmm_command, write_job
+
 HOST, GUEST, TAP, MAC = "10.9.0.1", "10.9.0.2", "bench0", "52:54:00:00:00:01"
 UDP_BYTES = 1472
-TICKS = os.sysconf("SC_CLK_TCK")
 
 # What a guest does. Each measurement is on its console between two lines that say so.
 JOB = f"""
@@ -34,49 +34,22 @@ def sh(command):
     subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL)
 
 
-def make_job(path, seconds, pings):
-    script = f"seconds={seconds} pings={pings}\n{JOB}".encode()
-    with open(path, "wb") as disk:
-        disk.write(bytes(512) + script)
-        disk.truncate((512 + len(script) + 4095) // 4096 * 4096)
-
-
 def commands(options, job):
-    quiet = "quiet loglevel=0"
-    uvmm = [options.uvmm, "--memory", "512M,prefault", "--kernel", options.kernel, "--disk", options.root + ",root", "--cmdline", quiet,
-            "--disk", job + ",serial=uvmm-job", "--net", f"tap={TAP},mac={MAC}"]
-    qemu = ["qemu-system-x86_64", "-M", "microvm,pcie=on,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=off",
-            "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", "512", "-mem-prealloc", "-nodefaults", "-no-user-config", "-no-reboot",
-            "-display", "none", "-name", "bench,debug-threads=on", "-device", "virtio-serial-pci", "-chardev", "stdio,id=console",
-            "-device", "virtconsole,chardev=console", "-device", "virtio-rng-pci",
-            "-drive", f"if=none,id=root,file={options.root},format=raw,readonly=on", "-device", "virtio-blk-pci,drive=root",
-            "-drive", f"if=none,id=job,file={job},format=raw", "-device", "virtio-blk-pci,drive=job,serial=uvmm-job",
-            "-netdev", f"tap,id=net,ifname={TAP},script=no,downscript=no,vhost=off", "-device", f"virtio-net-pci,netdev=net,mac={MAC}",
-            "-kernel", options.kernel, "-append",
-            f"console=hvc0 panic=-1 reboot=t root=/dev/vda rootfstype=erofs ro {quiet}"]
-    return {"uvmm": uvmm, "qemu": qemu}
+    qemu = ["-mem-prealloc", "-netdev", f"tap,id=net,ifname={TAP},script=no,downscript=no,vhost=off",
+            "-device", f"virtio-net-pci,netdev=net,mac={MAC}"]
+    return {"uvmm": uvmm_command(options, job, "512M,prefault", ["--net", f"tap={TAP},mac={MAC}"]),
+            "qemu": qemu_command(options, job, 512, qemu)}
 
 
 def processor_seconds(pid):
     """Of all its threads but those that run guest code, and of these."""
     own = vcpus = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/stat") as stat:
-            name, fields = re.match(r"\d+ \((.*)\) (.*)", stat.read()).groups()
-        used = sum(map(int, fields.split()[11:13])) / TICKS
-        if name.startswith("vcpu") or name.startswith("CPU "):
+    for _, name, used in threads(pid):
+        if runs_guest(name):
             vcpus += used
         else:
             own += used
     return own, vcpus
-
-
-def exits(pid):
-    for directory in os.listdir("/sys/kernel/debug/kvm"):
-        if directory.startswith(f"{pid}-"):
-            with open(f"/sys/kernel/debug/kvm/{directory}/exits") as file:
-                return int(file.read())
-    return 0
 
 
 def value_of(name, text):
@@ -126,7 +99,7 @@ def main():
                    subprocess.Popen(["iperf3", "-s"], stdout=subprocess.DEVNULL)]
         for _ in range(options.runs):
             for who in ("uvmm", "qemu"):
-                make_job(work + "/job", options.seconds, options.pings)
+                write_job(work + "/job", f"seconds={options.seconds} pings={options.pings}\n{JOB}")
                 run(who, commands(options, work + "/job")[who])
         for server in servers:
             server.kill()

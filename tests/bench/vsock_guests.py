@@ -12,8 +12,9 @@ import re
 import subprocess
 import tempfile
 
+from guests import exits, qemu_command, runs_guest, threads, uvmm_command, write_job
+
 HOST, GUEST, TAP, CID = "10.9.1.1", "10.9.1.2", "bench1", 42
-TICKS = os.sysconf("SC_CLK_TCK")
 FIRST_PORT, ECHO_PORT = 5000, 4999
 
 
@@ -55,50 +56,24 @@ def make_job(path, peer, options):
         script += f"stream {name.replace(' ', '_')} {port} {connections} {guest}\n"
     script += f"begin ping; sockets connect $peer:{ECHO_PORT} ping {options.pings} >/dev/null; end\n"
     script += f"begin connections; sockets connect $peer:{ECHO_PORT} storm {options.connections} 2 >/dev/null; end\n"
-    with open(path, "wb") as disk:
-        disk.write(bytes(512) + script.encode())
-        disk.truncate((512 + len(script) + 4095) // 4096 * 4096)
+    write_job(path, script)
 
 
 def commands(options, job, socket):
-    quiet = "quiet loglevel=0"
-    uvmm = [options.uvmm, "--memory", "512M", "--kernel", options.kernel, "--disk", options.root + ",root", "--cmdline", quiet,
-            "--disk", job + ",serial=uvmm-job"]
-    qemu = ["qemu-system-x86_64", "-M", "microvm,pcie=on,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=off",
-            "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", "512", "-nodefaults", "-no-user-config", "-no-reboot",
-            "-display", "none", "-device", "virtio-serial-pci", "-chardev", "stdio,id=console",
-            "-device", "virtconsole,chardev=console", "-device", "virtio-rng-pci",
-            "-drive", f"if=none,id=root,file={options.root},format=raw,readonly=on", "-device", "virtio-blk-pci,drive=root",
-            "-drive", f"if=none,id=job,file={job},format=raw", "-device", "virtio-blk-pci,drive=job,serial=uvmm-job",
-            "-device", f"vhost-vsock-pci,guest-cid={CID}", "-kernel", options.kernel, "-append",
-            f"console=hvc0 panic=-1 reboot=t root=/dev/vda rootfstype=erofs ro {quiet}"]
+    uvmm = uvmm_command(options, job, "512M")
+    qemu = qemu_command(options, job, 512, ["-device", f"vhost-vsock-pci,guest-cid={CID}"])
     return {"uvmm": (uvmm + ["--vsock", f"{CID},path={socket}"], "vsock:2", lambda port: f"unix:{socket}_{port}"),
             "vhost": (qemu, "vsock:2", lambda port: f"vsock:-1:{port}"),
             "tcp": (uvmm + ["--net", f"tap={TAP}"], f"tcp:{HOST}", lambda port: f"tcp:{HOST}:{port}")}
 
 
 def own_threads(pid):
-    """Those that run no guest code."""
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/comm") as comm:
-            if not comm.read().startswith(("vcpu", "CPU ")):
-                yield thread
+    """Those that run no guest code: (id, processor seconds)."""
+    return [(thread, seconds) for thread, name, seconds in threads(pid) if not runs_guest(name)]
 
 
 def processor_seconds(pid):
-    own = 0
-    for thread in own_threads(pid):
-        with open(f"/proc/{pid}/task/{thread}/stat") as stat:
-            own += sum(map(int, stat.read().rpartition(")")[2].split()[11:13])) / TICKS
-    return own
-
-
-def exits(pid):
-    for directory in os.listdir("/sys/kernel/debug/kvm"):
-        if directory.startswith(f"{pid}-"):
-            with open(f"/sys/kernel/debug/kvm/{directory}/exits") as file:
-                return int(file.read())
-    return 0
+    return sum(seconds for _, seconds in own_threads(pid))
 
 
 SYSTEM_CALLS = "/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter"
@@ -116,7 +91,7 @@ def system_calls(pid):
         return 0
     with open(SYSTEM_CALLS + "/hist") as hist:
         counts = dict(re.findall(r"{ common_pid: +(\d+) *} hitcount: +(\d+)", hist.read()))
-    return sum(int(counts.get(thread, 0)) for thread in own_threads(pid))
+    return sum(int(counts.get(thread, 0)) for thread, _ in own_threads(pid))
 
 
 def run(who, command, address, options):
