@@ -5,7 +5,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../../guest-images/job.sh"
 
 set -euo pipefail
 work=$(mktemp -d /dev/shm/uvmm-test.XXXXXX)
-trap 'rm -rf "$work"' EXIT
+trap finish EXIT
+# What a test leaves running ends with it. (A trap whose command fails would make that the test's status.)
+finish() {
+  kill $(jobs -p) 2>/dev/null || true
+  rm -rf "$work"
+}
 
 quiet='quiet loglevel=0'
 debian=(--kernel "$DEBIAN_KERNEL/vmlinuz" --initrd "$DEBIAN_INITRD")
