@@ -535,23 +535,29 @@ TEST_CASE("cli: in raw mode only the terminal's own lines return the carriage") 
   CHECK(read_file(errors) == "uvmm: Ctrl-a x leaves\nwarning: earlycon: !\n");
 }
 
-TEST_CASE("cli: the console's socket is gone when uvmm is, however the VM ended") {
+TEST_CASE("cli: sockets of console and vsock are gone when uvmm is, however the VM ended") {
   need_kvm();
   const Directory directory;
-  const std::string socket = directory.file("console");
-  const std::string console = "unix=" + socket;
+  const std::string console = directory.file("console");
+  const std::string vsock = directory.file("vsock");
+  const std::vector<std::string> sockets = {console, vsock, vsock + "_seqpacket"};
+  const std::string console_option = "unix=" + console;
+  const std::string vsock_option = "3,path=" + vsock;
   const std::string powers_off = directory.write("powers-off", payload(kPowerOff));
-  CHECK(run({"--kernel", powers_off, "--console", console}).status == 0);
-  CHECK_FALSE(exists(socket));
+  CHECK(run({"--kernel", powers_off, "--console", console_option, "--vsock", vsock_option}).status == 0);
+  for (const std::string& socket : sockets) CHECK_FALSE(exists(socket));
 
   const std::string idles = directory.write("idles", payload(kIdle));
   const std::string pidfile = directory.file("pid");
-  Process process({"--kernel", idles, "--console", console, "--pidfile", pidfile});
-  REQUIRE(is_running(process, pidfile));
-  REQUIRE(exists(socket));
-  process.signal(SIGTERM);
-  CHECK(process.wait().status == 128 + SIGTERM);
-  CHECK_FALSE(exists(socket));
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    Process process(
+        {"--kernel", idles, "--console", console_option, "--vsock", vsock_option, "--pidfile", pidfile});
+    REQUIRE(is_running(process, pidfile));
+    for (const std::string& socket : sockets) REQUIRE(exists(socket));
+    process.signal(signal);
+    CHECK(process.wait().status == 128 + signal);
+    for (const std::string& socket : sockets) CHECK_FALSE(exists(socket));
+  }
 }
 
 TEST_CASE("[case 169] cli: a console socket's path that is taken") {

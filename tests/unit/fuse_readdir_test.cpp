@@ -198,7 +198,7 @@ TEST_CASE(
   rlimit limit = before;
   limit.rlim_cur = 256;
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
-  const int each = std::getenv("UVMM_TEST_FULL") ? 400 : 30;
+  const int each = std::getenv("UVMM_TEST_FULL") ? 1000 : 30;
   const u64 files = u64{10} * static_cast<u64>(each) * static_cast<u64>(each / 10);
   for (const bool handles : {true, false}) {
     FuseGuest guest({.limits = {.nodes = 4'000'000, .handles = 64, .paths = 32}, .file_handles = handles});
