@@ -157,6 +157,7 @@ Task<> Block::serve(Queue& queue, DescriptorChain chain) {  // virtio 1.2, 5.2.6
     outcome = answer;
   }
   *status = outcome;
+  if (outcome == VIRTIO_BLK_S_IOERR) errors_.add();
   // virtio 1.2, 2.7.8.2: the used length counts bytes from the start, without a gap.
   if (chain.written == bytes_before_status) ++chain.written;
 }
@@ -282,8 +283,9 @@ Task<bool> Block::sync() {
     const bool untried = done == -ECANCELED || done == -EINTR || done == -EAGAIN;
     if (done < 0 && !untried) {
       sync_failed_ = true;
-      log_.error("disk {}: cannot flush: {}; no later flush will succeed, since what was lost is unknown",
-                 image_.name(), error_text(-done));
+      log_.event(Event::Kind::kDeviceError, "disk " + image_.name(),
+                 "cannot flush: {}; no later flush will succeed, since what was lost is unknown",
+                 error_text(-done));
     }
     sync_ended_.resume_all();
     if (done < 0) co_return false;
@@ -301,7 +303,8 @@ u8 Block::get_id(DescriptorChain& chain) const {
 void Block::complain(const char* what, u64 offset, i32 done) {
   if (done == -ECANCELED) return;
   const std::string reason = done < 0 ? error_text(-done) : "the image ends there";
-  log_.guest("disk {}: cannot {} at byte {}: {}", image_.name(), what, offset, reason);
+  log_.guest_event(Event::Kind::kDeviceError, "disk " + image_.name(), "cannot {} at byte {}: {}", what,
+                   offset, reason);
 }
 
 }  // namespace uvmm

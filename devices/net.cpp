@@ -62,7 +62,7 @@ Net::Net(Io& io, NetEnd& end, const NetOptions& options, Log& log)
       queue_sizes_(2 * end.pairs() + 1u, kQueueSize),
       transmitters_(end.pairs()) {
   for (u16 pair = 0; pair < end.pairs(); ++pair)
-    receivers_.push_back(std::make_unique<NetReceiver>(io_, end_, pair, options_.name, log_));
+    receivers_.push_back(std::make_unique<NetReceiver>(io_, end_, pair, options_.name, errors_, log_));
   config_.max_virtqueue_pairs = pairs();
   config_.mtu = options_.mtu;
   config_.speed = kSpeed;
@@ -163,7 +163,7 @@ Task<> Net::send(Queue& queue, u16 pair, DescriptorChain chain) {  // virtio 1.2
   const auto header = chain.readable.take<virtio_net_hdr_v1>();
   if (!header || chain.readable.has_hole() ||
       !valid_net_header(*header, chain.readable.size(), negotiated_)) {
-    ++dropped_;
+    errors_.add();
     log_.guest("{}: a frame without a valid header was dropped", options_.name);
     co_return;
   }
@@ -179,7 +179,7 @@ void Net::sent(Transmitter& transmitter, i32 done) {
   if (done >= 0) {
     transmitter.pause = 0;
   } else if (done != -ECANCELED) {
-    ++dropped_;
+    errors_.add();
     if (is_about_the_frame(done)) return;
     if (transmitter.pause == 0) log_.guest("{}: cannot send: {}", options_.name, error_text(-done));
     transmitter.refused = true;

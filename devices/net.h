@@ -46,9 +46,6 @@ class Net final : public VirtioDevice, private NetLinkListener {
   Task<> run(Queue& queue, u16 index) override;
   void reset() override;
 
-  // How many frames of the driver were not passed on, because it or the host would not have it.
-  u64 dropped() const { return dropped_; }
-
  private:
   struct Transmitter {
     bool refused = false;  // by the host, since the last attempt began
@@ -80,7 +77,6 @@ class Net final : public VirtioDevice, private NetLinkListener {
   std::vector<u16> queue_sizes_;
   virtio_net_config config_{};
   u64 negotiated_ = 0;
-  u64 dropped_ = 0;
 
   std::vector<std::unique_ptr<NetReceiver>> receivers_;  // one for each pair
   std::vector<Transmitter> transmitters_;

@@ -18,11 +18,12 @@ constexpr u32 kMostOldFrames = 4096;
 
 }  // namespace
 
-NetReceiver::NetReceiver(Io& io, NetEnd& end, u16 pair, const std::string& name, Log& log)
+NetReceiver::NetReceiver(Io& io, NetEnd& end, u16 pair, const std::string& name, Counter& lost, Log& log)
     : io_(io),
       end_(end),
       pair_(pair),
       name_(name),
+      lost_(lost),
       log_(log),
       overflow_(std::make_unique_for_overwrite<u8[]>(kOverflowBytes)) {
   list_.reserve(kMostPieces);
@@ -170,7 +171,7 @@ void NetReceiver::list_buffers() {
 Task<bool> NetReceiver::wait_for_room(u64 bytes) {
   while (!has_room(bytes)) {
     if (!merge_ || bytes > kLongestWithHeader || queue_->chains_out() == queue_->size()) {
-      ++dropped_;
+      lost_.add();
       log_.guest("{}: a frame of {} bytes, for which the driver's buffers are too small, was dropped", name_,
                  bytes);
       co_return false;

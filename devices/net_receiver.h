@@ -26,7 +26,7 @@ class NetReceiver {
   static constexpr u32 kFramesPerTurn = 64;
   static constexpr u64 kBytesPerTurn = 512_KiB;
 
-  NetReceiver(Io& io, NetEnd& end, u16 pair, const std::string& name, Log& log);
+  NetReceiver(Io& io, NetEnd& end, u16 pair, const std::string& name, Counter& lost, Log& log);
   NetReceiver(const NetReceiver&) = delete;
   NetReceiver& operator=(const NetReceiver&) = delete;
 
@@ -43,8 +43,6 @@ class NetReceiver {
   // Throws away what the host has ready: it is for the driver that was there before.
   void discard_old_frames();
   void reset();
-
-  u64 dropped() const { return dropped_; }
 
  private:
   bool wants_more() const;
@@ -70,6 +68,7 @@ class NetReceiver {
   NetEnd& end_;
   const u16 pair_;
   const std::string& name_;
+  Counter& lost_;  // frames
   Log& log_;
 
   Queue* queue_ = nullptr;
@@ -92,7 +91,6 @@ class NetReceiver {
   u32 frames_in_turn_ = 0;
   u64 bytes_in_turn_ = 0;
   u64 pause_ = 0;  // nanoseconds; 0: the host gave no error lately
-  u64 dropped_ = 0;
 };
 
 }  // namespace uvmm

@@ -98,20 +98,20 @@ void PasstEnd::lost(i32 reason) {
   const std::string said = complaint(running_->errors.get());
   if (now_ns() - running_->started_ns > kLongLife) pause_ = kFirstPause;
   running_.reset();
-  log_.warning("network: {} has ended ({}); another is started in {} ms", arguments_[0],
-               said.empty() ? error_text(-reason) : said, pause_ / 1'000'000);
+  log_.event(Event::Kind::kHelperDied, "net user", "{} has ended ({}); another is started in {} ms",
+             arguments_[0], said.empty() ? error_text(-reason) : said, pause_ / 1'000'000);
   if (said.find("No external routable interface") != said.npos)
-    log_.warning("network: the host has no default route, which passt wants");
+    log_.warning("net user: the host has no default route, which passt wants");
   link_changed();
 }
 
 void PasstEnd::restart() {
   pause_ = std::min(pause_ * 2, kLongestPause);
   if (const Result<void> started = run(); !started) {
-    log_.warning("network: {}", started.error().message);
+    log_.warning("net user: {}", started.error().message);
     return;
   }
-  log_.info("network: {} runs again", arguments_[0]);
+  log_.info("net user: {} runs again", arguments_[0]);
   link_changed();
 }
 

@@ -14,8 +14,6 @@
 #include <optional>
 #include <string>
 
-#include <uvmm/uvmm.hpp>
-
 #include "devices/unix_listener.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/result.h"

@@ -60,7 +60,7 @@ Result<void> DeviceBus::map(const kvm::Vm& vm, u32 slot) const {
 
 Result<void> DeviceBus::attach(std::unique_ptr<VirtioDevice> device, std::string name, const Host& host) {
   const u32 number = static_cast<u32>(slots_.size()) + 1;
-  Slot slot{.device = std::move(device)};
+  Slot slot{.name = std::move(name), .device = std::move(device)};
 
   std::vector<int> doorbells;
   for (u16 queue = 0; queue < slot.device->queue_sizes().size(); ++queue) {
@@ -80,7 +80,7 @@ Result<void> DeviceBus::attach(std::unique_ptr<VirtioDevice> device, std::string
                                                                     .memory = host.memory,
                                                                     .log = host.log,
                                                                     .router = host.routes,
-                                                                    .name = std::move(name),
+                                                                    .name = slot.name,
                                                                     .bar_address = bar_address(number),
                                                                     .config_page = config_page(number),
                                                                     .register_pages = register_pages(number),
@@ -90,6 +90,24 @@ Result<void> DeviceBus::attach(std::unique_ptr<VirtioDevice> device, std::string
   bridge_.attach(number, *slot.transport);
   slots_.push_back(std::move(slot));
   return {};
+}
+
+std::vector<DeviceStatistics> DeviceBus::statistics() const {
+  std::vector<DeviceStatistics> all;
+  all.reserve(slots_.size());
+  for (const Slot& slot : slots_) {
+    DeviceStatistics device{
+        .name = slot.name, .virtio_id = slot.device->device_id(), .errors = slot.device->errors().value()};
+    for (const QueueCounters& queue : slot.transport->counters()) {
+      device.queues.push_back({.requests = queue.requests.value(),
+                               .bytes_from_guest = queue.bytes_from_guest.value(),
+                               .bytes_to_guest = queue.bytes_to_guest.value(),
+                               .notifications = queue.notifications.value(),
+                               .interrupts = queue.interrupts.value()});
+    }
+    all.push_back(std::move(device));
+  }
+  return all;
 }
 
 bool DeviceBus::contains(GuestAddress gpa) {

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <uvmm/monitor.hpp>
+
 #include "arch/x86_64/layout.h"
 #include "boot/mapping.h"
 #include "devices/pci/host_bridge.h"
@@ -40,6 +42,9 @@ class DeviceBus {
   };
   Result<void> attach(std::unique_ptr<VirtioDevice> device, std::string name, const Host& host);
 
+  // Any thread, once all are attached.
+  std::vector<DeviceStatistics> statistics() const;
+
   // Whether anything of the bus may answer at this address.
   static bool contains(GuestAddress gpa);
   void read(GuestAddress gpa, std::span<u8> bytes);
@@ -51,6 +56,7 @@ class DeviceBus {
 
  private:
   struct Slot {
+    std::string name;
     std::unique_ptr<VirtioDevice> device;
     std::vector<Fd> doorbells;
     std::unique_ptr<PciTransport> transport;  // goes first

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -120,7 +121,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Callbacks
 
 Machine::Machine(Callbacks callbacks, GuestRam ram)
     : callbacks_(std::move(callbacks)),
-      log_(callbacks_.log, callbacks_.log_level),
+      log_(callbacks_.log, callbacks_.log_level, callbacks_.event),
       ram_(std::move(ram)),
       memory_(ram_.memory()) {}
 
@@ -139,6 +140,8 @@ Result<void> Machine::build(const Config& config) {
   const GuestAddress entry = UVMM_TRY(load(config, kinds));
   UVMM_CHECK(create_vm(config, entry));
   uring_ = UVMM_TRY(Uring::create());
+  end_fd_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!end_fd_) return fail(ErrorKind::kHost, "cannot create an eventfd: {}", error_text(errno));
   own_io_ = std::make_unique<OpGroup>(*uring_);
   return attach_devices(config, std::move(disks), std::move(shares));
 }
@@ -279,6 +282,12 @@ Outcome Machine::run() {
   // What the guest creates in a share has its umask, for which this thread must have one of its own.
   if (has_shares_) ::unshare(CLONE_FS);
   if (console_end_) console_end_->start([this] { end(End::kStopped); });
+  {
+    const std::lock_guard lock(pause_mutex_);  // of the two events the start is the first
+    phase_.store(Phase::kRunning);
+    log_.event(Event::Kind::kStarted);
+    if (paused_.load()) log_.event(Event::Kind::kPaused);
+  }
   for (std::size_t i = vcpus_.size(); i-- > 0;) {
     if (i == 0 && callbacks_.before_first_run) callbacks_.before_first_run();
     if (Result<void> started = vcpus_[i]->start(); !started) {
@@ -307,7 +316,14 @@ Outcome Machine::run() {
     // The registers of a triple fault that was the guest's way to reset the machine tell nothing.
     if (outcome_.end != End::kTripleFault) outcome_.detail.clear();
   }
+  if (outcome_.end == End::kPanic) tell_panic(outcome_.detail);
+  phase_.store(Phase::kEnded);
+  log_.event({.kind = Event::Kind::kEnded, .detail = outcome_.detail, .end = outcome_.end});
   return outcome_;
+}
+
+void Machine::announce_end() {
+  ::eventfd_write(end_fd_.get(), 1);
 }
 
 void Machine::shut_down(std::optional<std::chrono::milliseconds> deadline) {
@@ -315,6 +331,7 @@ void Machine::shut_down(std::optional<std::chrono::milliseconds> deadline) {
 }
 
 Task<> Machine::press_power_button(std::optional<std::chrono::milliseconds> deadline) {
+  log_.event(Event::Kind::kShutdownRequested);
   if (!power_button_ || !power_button_->press()) {
     log_.info("the guest has no driver for the power button");
     stop();
@@ -336,12 +353,41 @@ void Machine::resize_console(u16 columns, u16 rows) {
 }
 
 void Machine::pause() {
+  const std::lock_guard lock(pause_mutex_);
   for (const auto& vcpu : vcpus_) vcpu->pause();
   for (const auto& vcpu : vcpus_) vcpu->await_pause();
+  set_paused(true);
 }
 
 void Machine::resume() {
+  const std::lock_guard lock(pause_mutex_);
   for (const auto& vcpu : vcpus_) vcpu->resume();
+  set_paused(false);
+}
+
+void Machine::set_paused(bool paused) {
+  const bool changed = paused_.exchange(paused) != paused;
+  if (changed && phase_.load() == Phase::kRunning)
+    log_.event(paused ? Event::Kind::kPaused : Event::Kind::kResumed);
+}
+
+State Machine::state() const {
+  switch (phase_.load()) {
+    case Phase::kCreated:
+      return State::kCreated;
+    case Phase::kRunning:
+      return paused_.load() ? State::kPaused : State::kRunning;
+    case Phase::kEnded:
+      break;
+  }
+  return State::kEnded;
+}
+
+Statistics Machine::statistics() const {
+  Statistics statistics{.devices = bus_->statistics(), .balloon_bytes = balloon_bytes()};
+  for (const auto& vcpu : vcpus_)
+    statistics.vcpus.push_back({.exits = vcpu->exits(), .cpu_time = vcpu->cpu_time()});
+  return statistics;
 }
 
 void Machine::set_balloon(u64 bytes) {
@@ -359,6 +405,10 @@ ExitCounts Machine::exits() const {
     sum.other += counts.other;
   }
   return sum;
+}
+
+void Machine::tell_panic(std::string_view detail) {
+  if (!panicked_.exchange(true)) log_.event({.kind = Event::Kind::kGuestPanic, .detail = detail});
 }
 
 // The first end counts; what follows from it (the other vCPUs' ends, say) does not.
@@ -408,7 +458,7 @@ void Machine::pio_write(u16 port, std::span<const u8> bytes) {
   if (port == layout::kSleepControlPort && (value & layout::kSleepEnable) &&
       layout::sleep_type(value) == layout::kSleepTypeOff)
     return end(End::kPowerOff);
-  if (port == layout::kPanicPort && (value & kPanicEvent)) panicked_ = true;
+  if (port == layout::kPanicPort && (value & kPanicEvent)) tell_panic({});
   if (earlycon_ && port == kTransmitPort) earlycon_byte(value);
 }
 

@@ -24,6 +24,7 @@
 #include "devices/net_end.h"
 #include "devices/power_button.h"
 #include "devices/vsock_host.h"
+#include "vmm/base/fd.h"
 #include "vmm/base/guest_memory.h"
 #include "vmm/base/log.h"
 #include "vmm/base/result.h"
@@ -44,6 +45,8 @@ class Machine final : private ExitHandler {
   ~Machine();
 
   Outcome run();
+  // run() is over, and its outcome is where others find it.
+  void announce_end();
   void shut_down(std::optional<std::chrono::milliseconds> deadline);
   void stop();
   void resize_console(u16 columns, u16 rows);
@@ -53,7 +56,10 @@ class Machine final : private ExitHandler {
   u64 balloon_bytes() const { return balloon_ ? balloon_->actual_bytes() : 0; }
 
   std::string_view cmdline() const { return cmdline_; }
+  State state() const;
+  Statistics statistics() const;
   ExitCounts exits() const;
+  int end_fd() const { return end_fd_.get(); }
 
  private:
   Machine(Callbacks callbacks, GuestRam ram);
@@ -63,6 +69,8 @@ class Machine final : private ExitHandler {
   Result<void> attach_devices(const Config& config, std::vector<DiskImage> disks,
                               std::vector<fuse::Share> shares);
 
+  void set_paused(bool paused);
+  void tell_panic(std::string_view detail);
   Task<> press_power_button(std::optional<std::chrono::milliseconds> deadline);
   void end(End how, std::string detail = {});
   End what_reset_means() const;
@@ -93,6 +101,12 @@ class Machine final : private ExitHandler {
   PowerButton* power_button_ = nullptr;  // likewise
   Balloon* balloon_ = nullptr;           // likewise
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+
+  std::mutex pause_mutex_;
+  std::atomic<bool> paused_ = false;
+  enum class Phase : u8 { kCreated, kRunning, kEnded };
+  std::atomic<Phase> phase_ = Phase::kCreated;
+  Fd end_fd_;  // an eventfd
 
   std::atomic<bool> panicked_ = false;  // the guest said so by pvpanic
   bool has_shares_ = false;

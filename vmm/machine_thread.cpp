@@ -31,9 +31,12 @@ MachineThread::~MachineThread() {
 
 void MachineThread::run() {
   Outcome outcome = machine_.run();
-  const std::lock_guard lock(mutex_);
-  outcome_ = std::move(outcome);
-  ended_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);
+    outcome_ = std::move(outcome);
+    ended_.notify_all();
+  }
+  machine_.announce_end();  // to those who then ask for the outcome
 }
 
 Outcome MachineThread::wait() {

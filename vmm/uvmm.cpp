@@ -23,7 +23,9 @@ Vm& Vm::operator=(Vm&& other) noexcept {
 Vm::~Vm() = default;
 
 Outcome Vm::run() {
-  return machine_->run();
+  Outcome outcome = machine_->run();
+  machine_->announce_end();
+  return outcome;
 }
 Result<void> Vm::start() {
   thread_ = UVMM_TRY(MachineThread::start(*machine_));
@@ -58,6 +60,15 @@ std::uint64_t Vm::balloon_bytes() const {
 }
 std::string_view Vm::cmdline() const {
   return machine_->cmdline();
+}
+State Vm::state() const {
+  return machine_->state();
+}
+Statistics Vm::statistics() const {
+  return machine_->statistics();
+}
+int Vm::end_fd() const {
+  return machine_->end_fd();
 }
 ExitCounts Vm::exits() const {
   return machine_->exits();

@@ -34,9 +34,10 @@ void consume_kick() {
   ::sigtimedwait(&kick, nullptr, &now);
 }
 
-// A counter that one thread writes: no need of a locked instruction.
-void count(std::atomic<u64>& counter) {
-  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+std::chrono::nanoseconds read_clock(clockid_t clock) {
+  timespec time{};
+  ::clock_gettime(clock, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
 }  // namespace
@@ -119,13 +120,20 @@ void VcpuThread::main() {
   loop();
   const std::lock_guard lock(mutex_);
   kickable_ = false;
+  final_cpu_time_ = read_clock(CLOCK_THREAD_CPUTIME_ID);
   changed_.notify_all();
 }
 
 ExitCounts VcpuThread::exits() const {
-  constexpr auto kRelaxed = std::memory_order_relaxed;
-  return {counters_.io_in.load(kRelaxed), counters_.io_out.load(kRelaxed), counters_.mmio_read.load(kRelaxed),
-          counters_.mmio_write.load(kRelaxed), counters_.other.load(kRelaxed)};
+  return {counters_.io_in.value(), counters_.io_out.value(), counters_.mmio_read.value(),
+          counters_.mmio_write.value(), counters_.other.value()};
+}
+
+std::chrono::nanoseconds VcpuThread::cpu_time() const {
+  const std::lock_guard lock(mutex_);  // under which the thread says that it ends
+  clockid_t clock = 0;
+  if (!kickable_ || ::pthread_getcpuclockid(thread_, &clock) != 0) return final_cpu_time_;
+  return read_clock(clock);
 }
 
 void VcpuThread::loop() {
@@ -160,7 +168,7 @@ bool VcpuThread::handle_exit() {
     default:
       break;
   }
-  count(counters_.other);
+  counters_.other.add();
   switch (run.exit_reason) {
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
@@ -181,7 +189,7 @@ void VcpuThread::handle_io() {
   kvm_run& run = vcpu_.state();
   const auto& io = run.io;
   const bool in = io.direction == KVM_EXIT_IO_IN;
-  count(in ? counters_.io_in : counters_.io_out);
+  (in ? counters_.io_in : counters_.io_out).add();
 
   // A string instruction exits once for many of its elements.
   u8* const data = reinterpret_cast<u8*>(&run) + io.data_offset;
@@ -199,10 +207,10 @@ void VcpuThread::handle_mmio() {
   auto& mmio = vcpu_.state().mmio;
   const std::span<u8> bytes(mmio.data, mmio.len);
   if (mmio.is_write) {
-    count(counters_.mmio_write);
+    counters_.mmio_write.add();
     handler_.mmio_write(guest(mmio.phys_addr), bytes);
   } else {
-    count(counters_.mmio_read);
+    counters_.mmio_read.add();
     handler_.mmio_read(guest(mmio.phys_addr), bytes);
   }
 }

@@ -6,13 +6,15 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <span>
 #include <string>
 
-#include <uvmm/uvmm.hpp>
+#include <uvmm/monitor.hpp>
 
+#include "vmm/base/counter.h"
 #include "vmm/base/guest_memory.h"
 #include "vmm/base/result.h"
 #include "vmm/base/types.h"
@@ -74,11 +76,13 @@ class VcpuThread {
   // Waits until the thread has ended, which it does after stop() or ended().
   void join();
 
+  // Both on any thread.
   ExitCounts exits() const;
+  std::chrono::nanoseconds cpu_time() const;  // that its thread has taken
 
  private:
   struct Counters {
-    std::atomic<u64> io_in = 0, io_out = 0, mmio_read = 0, mmio_write = 0, other = 0;
+    Counter io_in, io_out, mmio_read, mmio_write, other;
   };
 
   void main();
@@ -98,12 +102,13 @@ class VcpuThread {
   Counters counters_;  // only the vCPU's thread writes them
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> pausing_ = false;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable
       changed_;  // any of these, and stopping_ and pausing_, which are also looked at without mutex_
   bool kickable_ = false;  // from before the thread's loop to after it
   bool paused_ = false;    // the thread is in stay_paused()
   bool joinable_ = false;
+  std::chrono::nanoseconds final_cpu_time_{};  // once it is no longer kickable_
   pthread_t thread_{};
 };
 

@@ -27,6 +27,7 @@ Control::Control(VirtioDevice& device, const Parts& parts, Face& face)
       name_(parts.name),
       face_(face),
       registers_(device.queue_sizes().size()),
+      counters_(registers_.size()),
       queues_(registers_.size()),
       doorbells_io_(parts.io),
       doorbells_(registers_.size()) {
@@ -108,7 +109,8 @@ void Control::start() {
   for (u16 i = 0; i < num_queues(); ++i) {
     if (!registers_[i].enabled) continue;
     queues_[i] = std::make_unique<Queue>(device_.io(), memory_, registers_[i].layout, driver_features_,
-                                         face_.queue_interrupt(i), static_cast<BrokenQueueListener&>(*this));
+                                         face_.queue_interrupt(i), static_cast<BrokenQueueListener&>(*this),
+                                         counters_[i]);
     listen(doorbells_[i]);
   }
   device_.start(driver_features_);
@@ -128,7 +130,9 @@ void Control::rang(Doorbell& doorbell, i32 result, bool more) {
 }
 
 void Control::notify(u16 index) {
-  if (index < num_queues() && queues_[index] && !resetting_) queues_[index]->notify();
+  if (index >= num_queues() || !queues_[index] || resetting_) return;
+  counters_[index].notifications.add();
+  queues_[index]->notify();
 }
 
 const Control::QueueRegisters* Control::queue(u16 index) const {
@@ -171,7 +175,9 @@ void Control::config_changed() {
 }
 
 void Control::queue_broke() {
-  log_.guest("{}: the driver broke the rules of a queue; the device needs a reset", name_);
+  device_.errors().add();
+  log_.guest_event(Event::Kind::kDeviceError, name_,
+                   "the driver broke the rules of a queue; the device needs a reset");
   need_reset();
 }
 

@@ -73,6 +73,9 @@ class Control final : private ConfigChangeListener, private BrokenQueueListener 
   void write_queue_address(u16 index, RingPart part, bool high_half, u32 value);
   void write_queue_enable(u16 index, u16 value);
 
+  // By queue, over all resets. Any thread.
+  std::span<const QueueCounters> counters() const { return counters_; }
+
   // The driver has rung; nothing before DRIVER_OK, for a queue that is not enabled, or that is not there.
   void notify(u16 index);
 
@@ -117,6 +120,7 @@ class Control final : private ConfigChangeListener, private BrokenQueueListener 
   bool refused_queue_ = false;  // the driver enabled one that cannot be served
   bool resetting_ = false;
   std::vector<QueueRegisters> registers_;
+  std::vector<QueueCounters> counters_;
   std::vector<std::unique_ptr<Queue>> queues_;  // while running; null where not enabled
 
   OpGroup doorbells_io_;

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "devices/virtio/queue.h"
+#include "vmm/base/counter.h"
 #include "vmm/base/io.h"
 #include "vmm/base/task.h"
 #include "vmm/base/types.h"
@@ -44,8 +45,8 @@ class VirtioDevice {
   // ends. Called once for each queue that the driver enabled.
   virtual Task<> run(Queue& queue, u16 index) = 0;
 
-  // A reset begins: the queues have been stopped, and what is in flight is being cancelled. For coroutines that
-  // wait for something else.
+  // A reset begins: the queues have been stopped, and what is in flight is being cancelled. For coroutines
+  // that wait for something else.
   virtual void stop() {}
 
   // A reset completes: no coroutine of the device runs any more, nothing is in flight. Back to the initial
@@ -56,6 +57,9 @@ class VirtioDevice {
   // flight, and at once whatever is submitted until the reset has completed.
   OpGroup& io() { return io_; }
 
+  // Requests that failed, and whatever else went wrong. Any thread may read it.
+  Counter& errors() { return errors_; }
+
   void set_listener(ConfigChangeListener* listener) { listener_ = listener; }
 
  protected:
@@ -64,6 +68,7 @@ class VirtioDevice {
   }
 
   OpGroup io_;
+  Counter errors_;
 
  private:
   ConfigChangeListener* listener_ = nullptr;

@@ -66,6 +66,8 @@ class PciTransport final : public PciFunction, private Control::Face {
   void shut_down() { control_.shut_down(); }
   bool stopped() const { return control_.stopped(); }
 
+  std::span<const QueueCounters> counters() const { return control_.counters(); }
+
  private:
   using RingPart = Control::RingPart;
   static constexpr u32 kNotifyMultiplier = 4;

@@ -6,8 +6,12 @@
 namespace uvmm {
 
 Queue::Queue(Io& io, const GuestMemory& memory, const Virtqueue::Layout& layout, u64 features,
-             Interrupt& interrupt, BrokenQueueListener& listener)
-    : io_(io), interrupt_(interrupt), listener_(listener), ring_(memory, layout, features, this) {
+             Interrupt& interrupt, BrokenQueueListener& listener, QueueCounters& counters)
+    : io_(io),
+      interrupt_(interrupt),
+      listener_(listener),
+      counters_(counters),
+      ring_(memory, layout, features, this) {
   yield_op_.queue = this;
   yield_op_.on_complete = [](Op& op, i32, bool) {
     Queue& self = *static_cast<YieldOp&>(op).queue;
@@ -81,9 +85,16 @@ std::optional<DescriptorChain> Queue::pop() {
   report_if_broken();
   if (!chain) return chain;
   ring_.disable_notifications();
+  counters_.bytes_from_guest.add(chain->readable.size());
   ++taken_in_turn_;
   io_.at_turn_end(end_of_turn_);
   return chain;
+}
+
+void Queue::chain_returned(u32 written) {
+  counters_.requests.add();
+  counters_.bytes_to_guest.add(written);
+  io_.at_turn_end(end_of_turn_);
 }
 
 void Queue::stop() {
@@ -114,6 +125,7 @@ void Queue::turn_ended() {
 void Queue::interrupt_now() {
   if (!std::exchange(owes_interrupt_, false)) return;
   used_since_ = 0;
+  counters_.interrupts.add();
   interrupt_.raise();
 }
 

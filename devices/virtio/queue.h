@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "devices/virtio/virtqueue.h"
+#include "vmm/base/counter.h"
 #include "vmm/base/io.h"
 
 namespace uvmm {
@@ -29,11 +30,17 @@ class BrokenQueueListener {
   ~BrokenQueueListener() = default;
 };
 
+// What went through a queue, for whoever wants to know. It outlives the Queue, of which each reset makes
+// another.
+struct QueueCounters {
+  Counter requests, bytes_from_guest, bytes_to_guest, notifications, interrupts;
+};
+
 class Queue final : private Virtqueue::ReturnListener {
  public:
   // What it asks of `io` is a turn's end, and a turn off when it must let others run.
   Queue(Io& io, const GuestMemory& memory, const Virtqueue::Layout& layout, u64 features,
-        Interrupt& interrupt, BrokenQueueListener& listener);
+        Interrupt& interrupt, BrokenQueueListener& listener, QueueCounters& counters);
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
   ~Queue();  // stopped, and what it asked of `io` has ended
@@ -97,7 +104,7 @@ class Queue final : private Virtqueue::ReturnListener {
   void resume_waiter();
   std::optional<DescriptorChain> take_next();
   std::optional<DescriptorChain> pop();
-  void chain_returned() override { io_.at_turn_end(end_of_turn_); }
+  void chain_returned(u32 written) override;
   void turn_ended();
   bool look(bool last);
   void report_if_broken();
@@ -105,6 +112,7 @@ class Queue final : private Virtqueue::ReturnListener {
   Io& io_;
   Interrupt& interrupt_;
   BrokenQueueListener& listener_;
+  QueueCounters& counters_;
   Virtqueue ring_;
   std::optional<DescriptorChain> next_;  // found for a next() that is about to return
   std::coroutine_handle<> waiter_;

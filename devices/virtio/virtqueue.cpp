@@ -221,7 +221,7 @@ void Virtqueue::return_chain(u16 head, u32 written, DescriptorChain::Storage* st
   const u64 slot = used_index_ & (layout_.size - 1);
   std::memcpy(used(kRing + slot * sizeof entry), &entry, sizeof entry);
   ++used_index_;
-  if (listener_) listener_->chain_returned();
+  if (listener_) listener_->chain_returned(written);
 }
 
 bool Virtqueue::publish() {

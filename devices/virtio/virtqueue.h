@@ -56,10 +56,11 @@ class DescriptorChain {
 
 class Virtqueue {
  public:
-  // Told whenever a chain has been returned and an entry of the used ring waits for publish().
+  // Told whenever a chain has been returned and an entry of the used ring waits for publish(), with the
+  // length that the driver is told.
   class ReturnListener {
    public:
-    virtual void chain_returned() = 0;
+    virtual void chain_returned(u32 written) = 0;
 
    protected:
     ~ReturnListener() = default;

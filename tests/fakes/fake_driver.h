@@ -147,10 +147,11 @@ struct FakeBrokenQueueListener final : BrokenQueueListener {
 // `io` is the device's own, VirtioDevice::io(), where a device serves it.
 struct FakeQueue {
   FakeQueue(Io& io, FakeDriver& driver)
-      : queue(io, driver.memory, driver.layout, driver.features, interrupt, listener) {}
+      : queue(io, driver.memory, driver.layout, driver.features, interrupt, listener, counters) {}
 
   FakeInterrupt interrupt;
   FakeBrokenQueueListener listener;
+  QueueCounters counters;
   Queue queue;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Payload guests (guest-images/payloads) in whole VMs, through the public API only.
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -273,6 +274,72 @@ TEST_CASE("payload: a VM that is paused before it runs begins with the pause") {
   vm.resume();
   CHECK(vm.wait().end == End::kPowerOff);
   vm.pause();  // after its end it is of no consequence
+}
+
+TEST_CASE("payload: what happens to a VM is told, and its state is that") {
+  Payload payload("hello");
+  using Kind = Event::Kind;
+  std::vector<Kind> events;  // one call at a time
+  Callbacks callbacks;
+  callbacks.event = [&](const Event& event) { events.push_back(event.kind); };
+  auto created = Vm::create(payload.config, callbacks);
+  REQUIRE(created);
+  Vm vm = std::move(*created);
+  pollfd end{.fd = vm.end_fd(), .events = POLLIN, .revents = 0};
+  CHECK(vm.state() == State::kCreated);
+  CHECK(::poll(&end, 1, 0) == 0);
+  vm.pause();
+  CHECK(vm.state() == State::kCreated);
+  REQUIRE(vm.start());
+  while (vm.state() == State::kCreated) std::this_thread::sleep_for(1ms);
+  CHECK(vm.state() == State::kPaused);
+  CHECK_FALSE(vm.wait_for(10ms));
+  vm.resume();
+  vm.resume();
+  REQUIRE(::poll(&end, 1, 60'000) == 1);
+  const std::optional<Outcome> outcome = vm.wait_for(0ms);
+  REQUIRE(outcome);
+  CHECK(outcome->end == End::kPowerOff);
+  CHECK(vm.state() == State::kEnded);
+  vm.pause();
+  CHECK(vm.state() == State::kEnded);
+  CHECK(events == std::vector<Kind>{Kind::kStarted, Kind::kPaused, Kind::kResumed, Kind::kEnded});
+}
+
+TEST_CASE("payload: a shutdown that is asked for is told before the end") {
+  Payload payload("idle");
+  std::vector<Event::Kind> events;
+  Callbacks callbacks;
+  callbacks.event = [&](const Event& event) { events.push_back(event.kind); };
+  auto vm = Vm::create(payload.config, callbacks);
+  REQUIRE(vm);
+  vm->shut_down();
+  CHECK(vm->run().end == End::kStopped);
+  using Kind = Event::Kind;
+  CHECK(events == std::vector<Kind>{Kind::kStarted, Kind::kShutdownRequested, Kind::kEnded});
+}
+
+TEST_CASE("payload: devices and vCPUs count what they do") {
+  Payload payload("hello");
+  Vm vm = payload.create();
+  const Statistics before = vm.statistics();
+  REQUIRE(before.devices.size() == 4);
+  CHECK(before.devices[0].name == "console");
+  CHECK(before.devices[0].virtio_id == 3);
+  CHECK(before.devices[0].queues.at(1).requests == 0);
+  CHECK(before.vcpus.at(0).cpu_time == 0ns);
+
+  CHECK(vm.run().end == End::kPowerOff);
+  const Statistics after = vm.statistics();
+  const QueueStatistics& output = after.devices[0].queues.at(1);
+  CHECK(output.requests > 0);
+  CHECK(output.bytes_from_guest == std::string("hello from the guest\n").size());
+  CHECK(output.bytes_to_guest == 0);
+  CHECK(output.notifications > 0);
+  CHECK(after.devices[0].errors == 0);
+  REQUIRE(after.vcpus.size() == 1);
+  CHECK(after.vcpus[0].exits.mmio_write > 0);
+  CHECK(after.vcpus[0].cpu_time > 0ns);
 }
 
 TEST_CASE("payload: a VM that never runs leaves nothing behind") {

@@ -100,6 +100,7 @@ TEST_CASE("[case 53] block: a request that ends behind the disk fails without ho
   CHECK(f.io.submitted == 0);
   CHECK(f.byte(read) == VIRTIO_BLK_S_IOERR);
   CHECK(f.byte(write) == VIRTIO_BLK_S_IOERR);
+  CHECK(f.block.errors().value() == 2);
 }
 
 TEST_CASE("[case 54] block: a length that is no multiple of a sector fails") {

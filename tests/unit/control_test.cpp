@@ -97,6 +97,34 @@ TEST_CASE("control: a doorbell makes the device look at the queue") {
   CHECK(m.face.interrupts[0].raised == 1);
 }
 
+TEST_CASE("control: each queue's traffic is counted, over resets, too") {
+  Machine m;
+  m.start();
+  m.ring.chain().reads(u32{7}).writes(1).offer();
+  m.io.fire(0, POLLIN);
+  const QueueCounters& counters = m.control.counters()[0];
+  CHECK(counters.requests.value() == 1);
+  CHECK(counters.bytes_from_guest.value() == 4);
+  CHECK(counters.notifications.value() == 1);
+  CHECK(counters.interrupts.value() == 1);
+  CHECK(m.control.counters()[1].requests.value() == 0);
+
+  m.control.write_status(0);
+  m.io.finish_cancelled();
+  CHECK(m.control.status() == 0);
+  CHECK(counters.requests.value() == 1);
+}
+
+TEST_CASE("control: a queue that the driver breaks counts as an error of the device") {
+  Machine m;
+  m.start();
+  m.ring.chain().writes(1).offer();
+  CHECK(m.device.errors().value() == 0);
+  m.ring.avail_index() = 100;
+  m.io.fire(0, POLLIN);
+  CHECK(m.device.errors().value() == 1);
+}
+
 TEST_CASE("control: a request that is there at DRIVER_OK needs no doorbell") {
   Machine m;
   m.ring.chain().writes(1).offer();

@@ -30,3 +30,33 @@ TEST_CASE("log: without a sink nothing happens") {
   log.guest("nor this");
   SUCCEED();
 }
+
+TEST_CASE("log: an event reaches its sink, and as a line the log") {
+  std::vector<std::string> lines;
+  std::vector<std::string> events;
+  Log log([&](LogLevel, std::string_view line) { lines.emplace_back(line); }, LogLevel::kWarning,
+          [&](const Event& event) {
+            CHECK(event.kind == Event::Kind::kDeviceError);
+            events.push_back(std::string(event.subject) + "|" + std::string(event.detail));
+          });
+  log.event(Event::Kind::kDeviceError, "disk a", "cannot {}", "flush");
+  CHECK(lines == std::vector<std::string>{"disk a: cannot flush"});
+  CHECK(events == std::vector<std::string>{"disk a|cannot flush"});
+}
+
+TEST_CASE("log: an event without a message is no line") {
+  int lines = 0;
+  int events = 0;
+  Log log([&](LogLevel, std::string_view) { ++lines; }, LogLevel::kDebug, [&](const Event&) { ++events; });
+  log.event(Event::Kind::kPaused);
+  CHECK(lines == 0);
+  CHECK(events == 1);
+}
+
+TEST_CASE("log: a guest can bring about only so many events, whether or not there is a log") {
+  int events = 0;
+  Log log({}, LogLevel::kWarning, [&](const Event&) { ++events; });
+  for (int i = 0; i < 100'000; ++i) log.guest_event(Event::Kind::kDeviceError, "disk a", "request {}", i);
+  CHECK(events > 0);
+  CHECK(events < 50);
+}

@@ -108,7 +108,7 @@ TEST_CASE("net: rings of 256 and of 1024 entries are filled and emptied") {
   CHECK(f.io.size() == size);
   f.io.finish_all(72);
   for (u32 i = 0; i < size; ++i) REQUIRE(f.transmitter().take_used());
-  CHECK(f.net.dropped() == 0);
+  CHECK(f.net.errors().value() == 0);
 }
 
 TEST_CASE("[case 71] net: a frame shorter than the header is dropped") {
@@ -117,7 +117,7 @@ TEST_CASE("[case 71] net: a frame shorter than the header is dropped") {
   f.send(std::vector<u8>(bytes, 0));
   CHECK(f.io.empty());
   CHECK(f.transmitter().take_used()->len == 0);
-  CHECK(f.net.dropped() == 1);
+  CHECK(f.net.errors().value() == 1);
 }
 
 TEST_CASE("[case 72] net: a header in descriptors of one byte is a header") {
@@ -208,7 +208,7 @@ TEST_CASE("[case 81] net: a host that takes no frames is asked less and less oft
     CHECK(f.transmitter().take_used());  // lost
   }
   CHECK(waited > 400'000'000);
-  CHECK(f.net.dropped() == 12);
+  CHECK(f.net.errors().value() == 12);
   CHECK(f.lines.size() == 1);
   f.send(NetFixture::frame(60));
   f.io.finish(f.io.find(Op::Kind::kTimeout), -ETIME);

@@ -268,7 +268,8 @@ TEST_CASE("queue: [case 1] a ring that breaks while notifications are asked for 
   FakeIo io;
   FakeInterrupt interrupt;
   FakeBrokenQueueListener listener;
-  Queue queue(io, ram.memory(), layout, feature(VIRTIO_F_VERSION_1), interrupt, listener);
+  QueueCounters counters;
+  Queue queue(io, ram.memory(), layout, feature(VIRTIO_F_VERSION_1), interrupt, listener, counters);
   Server server{queue};
   TaskScope scope;
   scope.spawn(server.run());

@@ -23,13 +23,26 @@ void Log::write(LogLevel level, fmt::string_view format, fmt::format_args args) 
   sink_(level, line);
 }
 
+void Log::event(const Event& event) {
+  if (!events_) return;
+  const std::lock_guard lock(events_mutex_);
+  events_(event);
+}
+
+void Log::tell(LogLevel level, Event::Kind kind, std::string_view subject, fmt::string_view format,
+               fmt::format_args args) {
+  const std::string detail = fmt::vformat(format, args);
+  write(level, "{}: {}", fmt::make_format_args(subject, detail));
+  event({.kind = kind, .subject = subject, .detail = detail});
+}
+
 bool Log::admit_guest_message() {
   const std::lock_guard lock(mutex_);
   const i64 now = monotonic_seconds();
   if (now != guest_window_start_s_) {
     guest_window_start_s_ = now;
     guest_messages_in_window_ = 0;
-    if (guest_messages_dropped_ > 0) {
+    if (guest_messages_dropped_ > 0 && sink_) {
       sink_(LogLevel::kWarning,
             fmt::format("{} more messages about the guest were dropped", guest_messages_dropped_));
       guest_messages_dropped_ = 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Log: where a VM's messages go. One per VM; any thread; outlives everything that holds a reference to it.
+// Log: where a VM's messages and events go. One per VM; any thread; outlives everything that holds a
+// reference to it.
 #pragma once
 
 #include <atomic>
@@ -10,7 +11,7 @@
 
 #include <fmt/core.h>
 
-#include <uvmm/uvmm.hpp>
+#include <uvmm/monitor.hpp>
 
 #include "vmm/base/types.h"
 
@@ -19,7 +20,8 @@ namespace uvmm {
 class Log {
  public:
   Log() = default;  // discards everything
-  Log(LogSink sink, LogLevel level) : sink_(std::move(sink)), level_(level) {}
+  Log(LogSink sink, LogLevel level, EventSink events = {})
+      : sink_(std::move(sink)), level_(level), events_(std::move(events)) {}
 
   template <typename... Args>
   void error(fmt::format_string<Args...> format, Args&&... args) {
@@ -45,14 +47,34 @@ class Log {
     if (sink_ && admit_guest_message()) write(LogLevel::kWarning, format, fmt::make_format_args(args...));
   }
 
+  // What the embedder may want to act upon. With a message it is also a line, behind the subject's name.
+  void event(const Event& event);
+  void event(Event::Kind kind) { event(Event{.kind = kind}); }
+  template <typename... Args>
+  void event(Event::Kind kind, std::string_view subject, fmt::format_string<Args...> format, Args&&... args) {
+    const LogLevel level = kind == Event::Kind::kDeviceError ? LogLevel::kError : LogLevel::kWarning;
+    tell(level, kind, subject, format, fmt::make_format_args(args...));
+  }
+  // The same for what a guest can bring about as often as it likes.
+  template <typename... Args>
+  void guest_event(Event::Kind kind, std::string_view subject, fmt::format_string<Args...> format,
+                   Args&&... args) {
+    if ((sink_ || events_) && admit_guest_message())
+      tell(LogLevel::kWarning, kind, subject, format, fmt::make_format_args(args...));
+  }
+
   bool enabled(LogLevel level) const { return sink_ && level <= level_.load(std::memory_order_relaxed); }
 
  private:
   void write(LogLevel level, fmt::string_view format, fmt::format_args args);
+  void tell(LogLevel level, Event::Kind kind, std::string_view subject, fmt::string_view format,
+            fmt::format_args args);
   bool admit_guest_message();
 
   LogSink sink_;
   std::atomic<LogLevel> level_ = LogLevel::kWarning;
+  EventSink events_;
+  std::mutex events_mutex_;
   std::mutex mutex_;
   i64 guest_window_start_s_ = 0;
   u32 guest_messages_in_window_ = 0;

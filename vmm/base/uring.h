@@ -109,7 +109,7 @@ class Uring final : public Io {
 
 template <typename Function>
 bool Uring::call(Function&& function) {
-  enum State : u32 { kWaiting, kDone, kRefused };
+  enum Progress : u32 { kWaiting, kDone, kRefused };
   struct Bound : Call {
     Function& function;
     std::atomic<u32> state = kWaiting;

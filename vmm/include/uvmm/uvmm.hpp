@@ -16,10 +16,9 @@
 #include <vector>
 
 #include <uvmm/error.hpp>
+#include <uvmm/monitor.hpp>
 
 namespace uvmm {
-
-enum class LogLevel : std::uint8_t { kError, kWarning, kInfo, kDebug };
 
 struct MemoryConfig {
   std::uint64_t bytes = std::uint64_t{512} << 20;
@@ -144,32 +143,10 @@ struct Config {
   bool earlycon = false;  // a transmit-only debug port on `log` before virtio-console is up
 };
 
-// How a VM came to its end.
-enum class End : std::uint8_t {
-  kPowerOff,
-  kReboot,  // the guest asked for a reset
-  kPanic,   // the guest's kernel said that it panicked, then reset
-  kTripleFault,
-  kInternalError,  // KVM could not go on; `detail` has registers and instruction bytes
-  kStopped,        // Vm::stop() or the console's escape
-};
-
-struct Outcome {
-  End end = End::kStopped;
-  std::string detail;  // one line or more for a person; may be empty
-};
-
-// VM exits to user space, by reason. They are what a boot costs on any machine.
-struct ExitCounts {
-  std::uint64_t io_in = 0, io_out = 0, mmio_read = 0, mmio_write = 0, other = 0;
-};
-
-// Where log lines go. Called from any thread of the Vm, never concurrently with itself for one Vm.
-using LogSink = std::function<void(LogLevel, std::string_view line)>;
-
 struct Callbacks {
   LogSink log;  // empty: nothing is logged
   LogLevel log_level = LogLevel::kWarning;
+  EventSink event;                         // may be empty
   std::function<void()> before_first_run;  // on the thread that runs the VM, just before vCPU 0 starts
 };
 
@@ -201,7 +178,7 @@ class Vm {
 
   // Between the two no vCPU runs; pause() waits until none does. Devices finish what they were given, and
   // take connections and packets as far as the guest has given them room. Both also before the VM runs, which
-  // then begins with the pause. Not to be called by what the VM calls.
+  // then begins with the pause. Neither is to be called by what the VM calls.
   void pause();
   void resume();
 
@@ -225,7 +202,14 @@ class Vm {
   // The kernel command line as the guest gets it.
   std::string_view cmdline() const;
 
-  ExitCounts exits() const;
+  // What it has come to. All three at any time; they wait for nothing.
+  State state() const;
+  Statistics statistics() const;
+  ExitCounts exits() const;  // of all vCPUs
+
+  // A descriptor that becomes readable, and stays so, when the VM has come to its end: for poll() and its
+  // kin. It lives as long as the Vm; not to be read.
+  int end_fd() const;
 
  private:
   explicit Vm(std::unique_ptr<Machine> machine);
