@@ -175,9 +175,10 @@ void VsockConnection::say_shutdown(u32 flags) {
   if (shutdown_ == kVsockShutdownBoth) parts_.deadlines.set(*this, kCloseSeconds);
 }
 
-// What the guest has ended ends here, too, as soon as all it sent before is out.
+// What the guest has ended ends here, too, as soon as all it sent before is out, behind the answer to a
+// program's line.
 void VsockConnection::settle() {
-  if (!sink_.empty() || dropped_) return;
+  if (!sink_.is_open() || !sink_.empty() || dropped_) return;
   if (guest_shutdown_ & VIRTIO_VSOCK_SHUTDOWN_SEND) ::shutdown(fd_.get(), SHUT_WR);
   if (attached_ && guest_shutdown_ != kVsockShutdownBoth) return;
   drop(true);

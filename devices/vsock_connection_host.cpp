@@ -57,7 +57,9 @@ Task<> VsockConnection::take_client() {
   const int fd = fd_.get();
   const i32 sent = co_await parts_.io.send(fd, answer, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent != static_cast<i32>(text.size())) co_return drop(true);
-  if (!dropped_) sink_.open(fd);
+  if (dropped_) co_return;
+  sink_.open(fd);
+  settle();  // the guest may have ended it before it was told
 }
 
 // The port that the program names. Nothing that follows its line is taken from the socket.

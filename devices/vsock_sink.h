@@ -40,6 +40,7 @@ class VsockSink {
 
   // From now on what comes goes to this socket, which is borrowed.
   void open(int fd);
+  bool is_open() const { return fd_ >= 0; }
   // The data of one packet: all of `chain.readable`, which has no hole.
   void push(DescriptorChain&& chain);
   // The data of one packet of a record. False if too many records wait.

@@ -471,6 +471,36 @@ TEST_CASE("vsock connection: a host program connects to the guest and reads OK b
   CHECK(f.take_all() == "SSH-2.0");
 }
 
+TEST_CASE(
+    "[case 130] vsock connection: a guest that ends what it has just accepted: OK comes before the end") {
+  VsockFixture f;
+  const Fd end = f.client();
+  f.say_line("CONNECT 1024\n");
+  Fields fields{.host_port = f.packet()->header.src_port};
+  f.offer(VIRTIO_VSOCK_OP_RESPONSE, fields, {});
+  u16 last = VIRTIO_VSOCK_OP_INVALID;
+  SECTION("sending") {
+    fields.flags = kSend;
+    f.offer(VIRTIO_VSOCK_OP_SHUTDOWN, fields, {});
+  }
+  SECTION("both directions") {
+    fields.flags = kReceive | kSend;
+    f.offer(VIRTIO_VSOCK_OP_SHUTDOWN, fields, {});
+    last = VIRTIO_VSOCK_OP_RST;
+  }
+  SECTION("both directions, without waiting for the answer") {
+    fields.flags = kReceive | kSend;
+    f.offer(VIRTIO_VSOCK_OP_SHUTDOWN, fields, {});
+    f.offer(VIRTIO_VSOCK_OP_RST, fields, {});
+  }
+  f.kick();
+  REQUIRE_FALSE(at_end(end));
+  CHECK(f.op() == VIRTIO_VSOCK_OP_INVALID);
+  f.finish(Op::Kind::kSend, static_cast<i32>(f.io.bytes_of(f.find(Op::Kind::kSend)).size()));
+  CHECK(at_end(end));
+  CHECK(f.op() == last);
+}
+
 TEST_CASE("vsock connection: a guest that refuses, or does not answer, closes the host program's socket") {
   VsockFixture f;
   const Fd end = f.client();
