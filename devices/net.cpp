@@ -59,7 +59,7 @@ Net::Net(Io& io, NetEnd& end, const NetOptions& options, Log& log)
       end_(end),
       options_(options),
       log_(log),
-      queue_sizes_(2 * end.pairs() + 1u, kQueueSize),
+      queue_sizes_(2 * end.pairs() + 1u, options.queue_size),
       transmitters_(end.pairs()) {
   for (u16 pair = 0; pair < end.pairs(); ++pair)
     receivers_.push_back(std::make_unique<NetReceiver>(io_, end_, pair, options_.name, errors_, log_));

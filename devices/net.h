@@ -28,11 +28,11 @@ struct NetOptions {
   std::string name;  // for messages
   MacAddress mac{};
   u16 mtu = 0;  // 0: not said
+  u16 queue_size = 256;
 };
 
 class Net final : public VirtioDevice, private NetLinkListener {
  public:
-  static constexpr u16 kQueueSize = 256;
   static constexpr u64 kBytesPerTurn = 512_KiB;  // of a transmit queue
 
   Net(Io& io, NetEnd& end, const NetOptions& options, Log& log);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <climits>
 
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 #include <uvmm/uvmm.hpp>
 
 #include "boot/smbios.h"
+#include "devices/virtio/virtqueue.h"
 #include "vmm/base/result.h"
 #include "vmm/base/size_text.h"
 #include "vmm/base/types.h"
@@ -41,6 +43,7 @@ constexpr std::size_t kMostInitrds = 256;
 constexpr std::size_t kMostCredentials = 255;  // SMBIOS type 11 counts its strings in a byte
 constexpr u16 kMostQueues = 64;
 constexpr u16 kLeastMtu = 68;          // virtio 1.2, 5.1.4.1
+constexpr u16 kLeastQueueSize = 16;    // a frame of 64 KiB in pages has to fit
 constexpr int kLeastFd = 3;            // those below are the standard streams
 constexpr std::size_t kPciSlots = 31;  // of bus 0's 32 devices one is the host bridge
 
@@ -281,6 +284,10 @@ Result<void> check_net(const NetConfig& net) {
   if (net.mac && *net.mac == decltype(net.mac)::value_type{}) return refuse("{}: mac: is all zeros", subject);
   if (net.mtu != 0 && net.mtu < kLeastMtu)
     return refuse("{}: mtu: at least {}, not {}", subject, kLeastMtu, net.mtu);
+  if (net.queue_size < kLeastQueueSize || net.queue_size > kMaxQueueSize ||
+      !std::has_single_bit(net.queue_size))
+    return refuse("{}: queue-size: a power of two from {} to {}, not {}", subject, kLeastQueueSize,
+                  kMaxQueueSize, net.queue_size);
   const std::size_t queues = std::max<std::size_t>(net.queues, net.fds.size());
   if (queues > kMostQueues) return refuse("{}: queues: {} at most, not {}", subject, kMostQueues, queues);
   return {};

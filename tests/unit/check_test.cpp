@@ -229,6 +229,11 @@ TEST_CASE("[case 162] check: network devices that share what they cannot") {
 TEST_CASE("check: an address and an MTU that a device can have") {
   CHECK(complaint_about({.mac = kMac, .mtu = 68}).empty());
   CHECK(complaint_about({.mtu = 67}) == "--net user: mtu: at least 68, not 67");
+  CHECK(complaint_about({.queue_size = 1024}).empty());
+  for (const std::uint16_t size : {0, 8, 48, 2048}) {
+    CHECK(complaint_about({.queue_size = size}) ==
+          fmt::format("--net user: queue-size: a power of two from 16 to 1024, not {}", size));
+  }
   CHECK(complaint_about({.mac = {{1, 2, 3, 4, 5, 6}}}) ==
         "--net user: mac: a group's address, not one device's");
   CHECK(complaint_about({.mac = {{0, 0, 0, 0, 0, 0}}}) == "--net user: mac: is all zeros");

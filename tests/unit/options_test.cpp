@@ -95,7 +95,7 @@ TEST_CASE("options: a disk takes keys, with and without values") {
 TEST_CASE("options: a network device is user, a tap or descriptors, with keys") {
   const Settings settings =
       accepted({"--net", "user,forward=tcp:127.0.0.1:2222-:22,forward=udp:[::1]:53-10.0.2.15:5353", "--net",
-                "tap=tap0,mac=52:54:00:aB:cd:ef,mtu=9000,queues=2", "--net", "fd=5:7"});
+                "tap=tap0,mac=52:54:00:aB:cd:ef,mtu=9000,queues=2,queue-size=512", "--net", "fd=5:7"});
   REQUIRE(settings.config.nets.size() == 3);
   const NetConfig& user = settings.config.nets[0];
   CHECK(user.kind == NetConfig::Kind::kUser);
@@ -114,6 +114,7 @@ TEST_CASE("options: a network device is user, a tap or descriptors, with keys") 
   CHECK(tap.tap == "tap0");
   CHECK(tap.mac == std::array<std::uint8_t, 6>{0x52, 0x54, 0x00, 0xab, 0xcd, 0xef});
   CHECK(tap.mtu == 9000);
+  CHECK(tap.queue_size == 512);
   CHECK(tap.queues == 2);
   CHECK(settings.config.nets[2].kind == NetConfig::Kind::kFds);
   CHECK(settings.config.nets[2].fds == std::vector<int>{5, 7});

@@ -120,6 +120,7 @@ constexpr Field kNet[] = {
     of_net<CountOrAuto, &NetConfig::mtu>("mtu", "BYTES", "what the guest is told; by itself nothing"),
     of_net<CountOrAuto, &NetConfig::queues>(
         "queues", "N", "queue pairs; by itself one a CPU, up to 4, if the tap has several"),
+    of_net<Count, &NetConfig::queue_size>("queue-size", "N", "entries of each queue, up to 1024"),
 };
 constexpr Field kVsock[] = {
     field<Count, VsockConfig, &VsockConfig::cid>("cid", "CID", "the guest's address, 3 or more"),

@@ -6,13 +6,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../../guest-images/job.sh"
 set -euo pipefail
 work=$(mktemp -d /dev/shm/uvmm-test.XXXXXX)
 trap finish EXIT
-# What a test leaves running ends with it. (A trap whose command fails would make that the test's status.)
+# What a test leaves running ends with it; of one that fails the guest's last words are shown. (A trap whose command fails would make that the test's status.)
 finish() {
+  local status=$?
+  ((status == 0)) || tail -n 60 "$work"/{guest,output} >&2 2>/dev/null || true
   kill $(jobs -p) 2>/dev/null || true
   rm -rf "$work"
 }
 
-quiet='quiet loglevel=0'
+quiet='quiet loglevel=1'  # a panic is heard, and nothing else
 debian=(--kernel "$DEBIAN_KERNEL/vmlinuz" --initrd "$DEBIAN_INITRD")
 custom=(--kernel "$CUSTOM_KERNEL/bzImage")
 

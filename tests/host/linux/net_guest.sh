@@ -44,7 +44,9 @@ for word in 'gso_max_size 65536' 'numtxqueues 4' 'mtu 1500' 'maxmtu 65535' 'pare
 done
 expect "queue pairs" "$(ethtool -l eth0 2>/dev/null | awk '/Combined/ { print $2 }' | tr '\n' ' ')" "4 $(nproc) "
 expect "one pair of the other" "$(ls -d /sys/class/net/eth1/queues/rx-* | wc -l)" 1
-expect "the rings" "$(ethtool -g eth0 2>/dev/null | awk '/^[RT]X:/ { print $2 }' | tr '\n' ' ')" "$ring $ring $ring $ring "
+rings() { ethtool -g "$1" 2>/dev/null | awk '/^[RT]X:/ { print $2 }' | tr '\n' ' '; }
+expect "the rings" "$(rings eth0)" "$ring $ring $ring $ring "
+expect "the other's rings" "$(rings eth1)" "1024 1024 1024 1024 "
 
 # --- frames of all kinds
 

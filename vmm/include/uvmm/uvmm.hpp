@@ -72,6 +72,7 @@ struct NetConfig {
       mac;                   // unset: derived from the names of VM and tap, and the order
   std::uint16_t mtu = 0;     // 0: the guest is told nothing, and has 1500
   std::uint16_t queues = 0;  // pairs; 0: one per vCPU, four at most, where the host's end can have several
+  std::uint16_t queue_size = 256;  // entries of each at most: a power of two, up to 1024
 };
 
 // A directory of the host that the guest mounts by virtio-fs. It is opened once, and symlinks on the way to
