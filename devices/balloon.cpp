@@ -13,13 +13,16 @@ namespace uvmm {
 namespace {
 
 static_assert(sizeof(virtio_balloon_config) == 16);
+static_assert(sizeof(virtio_balloon_stat) == 10);
+static_assert(VIRTIO_BALLOON_S_NR <= 32);
 
 // Of pages that the guest names one after another, so many at most before others run.
 constexpr u32 kPagesPerTurn = 1024;
 constexpr u64 kMostBytesAtOnce = 1_GiB;
+constexpr u32 kMostStats = 256;  // of one buffer; each may come several times, the last one counts
 
 u64 features_of(const BalloonOptions& options) {
-  u64 features = 0;
+  u64 features = feature(VIRTIO_BALLOON_F_STATS_VQ);
   if (options.deflate_on_oom) features |= feature(VIRTIO_BALLOON_F_DEFLATE_ON_OOM);
   if (options.free_page_reporting) features |= feature(VIRTIO_BALLOON_F_REPORTING);
   return features;
@@ -68,6 +71,9 @@ void Balloon::write_config(u32 offset, std::span<const u8> bytes) {
 void Balloon::reset() {
   config_.actual = 0;
   actual_bytes_.store(0, std::memory_order_relaxed);
+  negotiated_ = 0;
+  known_stats_.store(0, std::memory_order_relaxed);
+  asked_for_stats_ = false;
 }
 
 void Balloon::set_target(u64 bytes) {
@@ -78,7 +84,18 @@ void Balloon::set_target(u64 bytes) {
 Task<> Balloon::run(Queue& queue, u16 index) {
   if (index == kInflateQueue) return inflate(queue);
   if (index == kDeflateQueue) return deflate(queue);
+  if (index == kStatsQueue && has_feature(negotiated_, VIRTIO_BALLOON_F_STATS_VQ)) return take_stats(queue);
   return take_reports(queue);
+}
+
+std::optional<u64> Balloon::stat(u16 tag) const {
+  if (tag >= stats_.size() || !(known_stats_.load(std::memory_order_acquire) >> tag & 1)) return std::nullopt;
+  return stats_[tag].load(std::memory_order_relaxed);
+}
+
+void Balloon::ask_for_stats() {
+  asked_for_stats_ = true;
+  stats_wanted_.resume_all();
 }
 
 bool Balloon::Run::extend(u64 page) {
@@ -116,6 +133,23 @@ Task<> Balloon::deflate(Queue& queue) {
   for (;;) {
     std::optional<DescriptorChain> chain = co_await queue.next();
     if (!chain) co_return;
+  }
+}
+
+// virtio 1.2, 5.5.6.3: a buffer of statistics stays with the device until it wants others.
+Task<> Balloon::take_stats(Queue& queue) {
+  for (;;) {
+    std::optional<DescriptorChain> chain = co_await queue.next();
+    if (!chain) co_return;
+    for (u32 taken = 0; taken < kMostStats; ++taken) {
+      const std::optional<virtio_balloon_stat> stat = chain->readable.take<virtio_balloon_stat>();
+      if (!stat) break;
+      if (stat->tag >= stats_.size()) continue;
+      stats_[stat->tag].store(stat->val, std::memory_order_relaxed);
+      known_stats_.fetch_or(1u << stat->tag, std::memory_order_release);
+    }
+    while (!asked_for_stats_ && !queue.stopped()) co_await stats_wanted_.wait();
+    asked_for_stats_ = false;
   }
 }
 

@@ -394,6 +394,19 @@ void Machine::set_balloon(u64 bytes) {
   if (balloon_) uring_->post([this, bytes] { balloon_->set_target(bytes); });
 }
 
+MemoryStatistics Machine::memory_statistics() {
+  if (!balloon_) return {};
+  uring_->post([this] { balloon_->ask_for_stats(); });
+  return {.total_bytes = balloon_->stat(VIRTIO_BALLOON_S_MEMTOT),
+          .free_bytes = balloon_->stat(VIRTIO_BALLOON_S_MEMFREE),
+          .available_bytes = balloon_->stat(VIRTIO_BALLOON_S_AVAIL),
+          .cache_bytes = balloon_->stat(VIRTIO_BALLOON_S_CACHES),
+          .swapped_in_bytes = balloon_->stat(VIRTIO_BALLOON_S_SWAP_IN),
+          .swapped_out_bytes = balloon_->stat(VIRTIO_BALLOON_S_SWAP_OUT),
+          .major_faults = balloon_->stat(VIRTIO_BALLOON_S_MAJFLT),
+          .minor_faults = balloon_->stat(VIRTIO_BALLOON_S_MINFLT)};
+}
+
 ExitCounts Machine::exits() const {
   ExitCounts sum;
   for (const auto& vcpu : vcpus_) {

@@ -53,6 +53,7 @@ class Machine final : private ExitHandler {
   void pause();
   void resume();
   void set_balloon(u64 bytes);
+  MemoryStatistics memory_statistics();
   u64 balloon_bytes() const { return balloon_ ? balloon_->actual_bytes() : 0; }
 
   std::string_view cmdline() const { return cmdline_; }

@@ -55,6 +55,9 @@ void Vm::resize_console(std::uint16_t columns, std::uint16_t rows) {
 void Vm::set_balloon(std::uint64_t bytes) {
   machine_->set_balloon(bytes);
 }
+MemoryStatistics Vm::memory_statistics() {
+  return machine_->memory_statistics();
+}
 std::uint64_t Vm::balloon_bytes() const {
   return machine_->balloon_bytes();
 }

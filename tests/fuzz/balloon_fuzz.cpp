@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "devices/balloon.h"
+#include "devices/virtio/spec.h"
 #include "tests/fakes/fake_io.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -18,15 +19,23 @@ constexpr u16 kRing = 64;
 
 struct World {
   World(FuzzedDataProvider& choices, FakeRam& ram)
-      : input(choices), ram(ram), pages(ram, kRing), reports(ram, kRing), balloon(io, ram.memory(), {}, log) {
+      : input(choices),
+        ram(ram),
+        pages(ram, kRing),
+        reports(ram, kRing),
+        says(ram, kRing),
+        balloon(io, ram.memory(), {}, log) {
     inflate.emplace(balloon.io(), pages);
     reporting.emplace(balloon.io(), reports);
+    statistics.emplace(balloon.io(), says);
+    balloon.start(feature(VIRTIO_BALLOON_F_STATS_VQ));
     tasks.spawn(balloon.run(inflate->queue, Balloon::kInflateQueue));
     tasks.spawn(balloon.run(reporting->queue, Balloon::kReportingQueue));
+    tasks.spawn(balloon.run(statistics->queue, Balloon::kStatsQueue));
   }
 
   void step() {
-    switch (input.ConsumeIntegralInRange(0, 4)) {
+    switch (input.ConsumeIntegralInRange(0, 6)) {
       case 0:
         give_pages();
         break;
@@ -38,22 +47,32 @@ struct World {
         balloon.write_config(input.ConsumeIntegralInRange<u32>(0, 12), bytes);
         break;
       }
+      case 3:
+        say();
+        break;
+      case 4:
+        balloon.ask_for_stats();
+        io.end_turn();
+        break;
       default:
         if (!io.empty()) end_one();
         break;
     }
     require(io.size() <= 2);
     require(balloon.actual_bytes() <= FakeRam::kEnd - FakeRam::kStart);
-    while (pages.take_used() || reports.take_used()) {
+    while (pages.take_used() || reports.take_used() || says.take_used()) {
     }
   }
 
   void finish() {
     inflate->queue.stop();
     reporting->queue.stop();
+    statistics->queue.stop();
+    balloon.stop();
     require(io.drain([this] { end_one(); }));
     require(tasks.empty());
-    require(inflate->queue.chains_out() == 0 && reporting->queue.chains_out() == 0);
+    require(inflate->queue.chains_out() == 0 && reporting->queue.chains_out() == 0 &&
+            statistics->queue.chains_out() == 0);
   }
 
  private:
@@ -69,6 +88,13 @@ struct World {
       numbers.push_back(byte < 250 ? 0x80 + byte * 4u / 3 : input.ConsumeIntegral<u32>());
     pages.chain().reads({reinterpret_cast<const u8*>(numbers.data()), numbers.size() * sizeof(le32)}).offer();
     inflate->queue.notify();
+    io.end_turn();
+  }
+
+  void say() {
+    if (!has_room(says, statistics->queue)) return;
+    says.chain().reads(input.ConsumeBytes<u8>(input.ConsumeIntegralInRange<u32>(0, 64))).offer();
+    statistics->queue.notify();
     io.end_turn();
   }
 
@@ -106,9 +132,11 @@ struct World {
   FakeIo io;
   FakeDriver pages;
   FakeDriver reports;
+  FakeDriver says;
   Balloon balloon;
   std::optional<FakeQueue> inflate;
   std::optional<FakeQueue> reporting;
+  std::optional<FakeQueue> statistics;
   TaskScope tasks;
 };
 

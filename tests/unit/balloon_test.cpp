@@ -25,10 +25,17 @@ struct Fixture {
   ~Fixture() {
     queue.queue.stop();
     balloon.io().cancel_all();
+    balloon.stop();
     CHECK(io.drain([&] { io.finish_all(0); }));
     CHECK(tasks.empty());
   }
 
+  void say_stats(std::vector<virtio_balloon_stat> stats) {
+    driver.chain()
+        .reads(std::span(reinterpret_cast<const u8*>(stats.data()), stats.size() * sizeof stats[0]))
+        .offer();
+    kick();
+  }
   void run(u16 index) { tasks.spawn(balloon.run(queue.queue, index)); }
   void kick() {
     queue.queue.notify();
@@ -232,6 +239,67 @@ TEST_CASE("[case 147] balloon: a report that leaves RAM is of no consequence") {
   f.kick();
   CHECK(f.driver.take_used()->len == 0);
   CHECK(f.io.empty());
+}
+
+TEST_CASE("balloon: statistics stay with the device until it wants others") {
+  Fixture f;
+  f.balloon.start(feature(VIRTIO_BALLOON_F_STATS_VQ));
+  f.run(Balloon::kStatsQueue);
+  CHECK_FALSE(f.balloon.stat(VIRTIO_BALLOON_S_MEMFREE));
+  f.say_stats(
+      {{VIRTIO_BALLOON_S_MEMFREE, 1_MiB}, {VIRTIO_BALLOON_S_MAJFLT, 7}, {VIRTIO_BALLOON_S_MEMFREE, 2_MiB}});
+  CHECK(f.balloon.stat(VIRTIO_BALLOON_S_MEMFREE) == 2_MiB);
+  CHECK(f.balloon.stat(VIRTIO_BALLOON_S_MAJFLT) == 7);
+  CHECK_FALSE(f.balloon.stat(VIRTIO_BALLOON_S_MEMTOT));
+  CHECK_FALSE(f.driver.take_used());
+  f.balloon.ask_for_stats();
+  f.io.end_turn();
+  CHECK(f.driver.take_used()->len == 0);
+  f.say_stats({{VIRTIO_BALLOON_S_MEMFREE, 3_MiB}});
+  CHECK(f.balloon.stat(VIRTIO_BALLOON_S_MEMFREE) == 3_MiB);
+  CHECK_FALSE(f.driver.take_used());
+}
+
+TEST_CASE("balloon: statistics that are wanted before the driver has any come at once when it has") {
+  Fixture f;
+  f.balloon.start(feature(VIRTIO_BALLOON_F_STATS_VQ));
+  f.run(Balloon::kStatsQueue);
+  f.balloon.ask_for_stats();
+  f.say_stats({{VIRTIO_BALLOON_S_MEMTOT, 4_MiB}});
+  CHECK(f.balloon.stat(VIRTIO_BALLOON_S_MEMTOT) == 4_MiB);
+  CHECK(f.driver.take_used());
+}
+
+TEST_CASE("[case 145] balloon: statistics of unknown kinds, half of one, and more than a buffer may have") {
+  Fixture f;
+  f.balloon.start(feature(VIRTIO_BALLOON_F_STATS_VQ));
+  f.run(Balloon::kStatsQueue);
+  std::vector<virtio_balloon_stat> stats(300, {VIRTIO_BALLOON_S_NR, 1});
+  stats[1] = {0xffff, 2};
+  stats[255] = {VIRTIO_BALLOON_S_MINFLT, 3};
+  stats[256] = {VIRTIO_BALLOON_S_MINFLT, 4};
+  f.say_stats(stats);
+  CHECK(f.balloon.stat(VIRTIO_BALLOON_S_MINFLT) == 3);
+  for (const u16 tag : {VIRTIO_BALLOON_S_MEMTOT, VIRTIO_BALLOON_S_NR, 0xffff})
+    CHECK_FALSE(f.balloon.stat(static_cast<u16>(tag)));
+  f.balloon.ask_for_stats();
+  f.io.end_turn();
+  CHECK(f.driver.take_used());
+  f.driver.chain().reads(std::vector<u8>(9)).offer();
+  f.kick();
+  CHECK_FALSE(f.balloon.stat(VIRTIO_BALLOON_S_SWAP_IN));
+}
+
+TEST_CASE("balloon: a reset takes statistics back, and forgets them") {
+  Fixture f;
+  f.balloon.start(feature(VIRTIO_BALLOON_F_STATS_VQ));
+  f.run(Balloon::kStatsQueue);
+  f.say_stats({{VIRTIO_BALLOON_S_MEMFREE, 1}});
+  f.queue.queue.stop();
+  f.balloon.stop();
+  CHECK(f.tasks.empty());
+  f.balloon.reset();
+  CHECK_FALSE(f.balloon.stat(VIRTIO_BALLOON_S_MEMFREE));
 }
 
 TEST_CASE("balloon: a host that does not take memory back costs a warning, once") {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -78,6 +79,15 @@ struct QueueStatistics {
   std::uint64_t bytes_to_guest = 0;    // that it wrote into their buffers
   std::uint64_t notifications = 0;     // from the guest
   std::uint64_t interrupts = 0;        // to it
+};
+
+// What a guest says of its memory, where it says it: bytes, and counts since its start (virtio 1.2, 5.5.6.4).
+struct MemoryStatistics {
+  std::optional<std::uint64_t> total_bytes, free_bytes;
+  std::optional<std::uint64_t> available_bytes;  // for new programs, without swapping
+  std::optional<std::uint64_t> cache_bytes;      // of files, which it could take back
+  std::optional<std::uint64_t> swapped_in_bytes, swapped_out_bytes;
+  std::optional<std::uint64_t> major_faults, minor_faults;
 };
 
 struct DeviceStatistics {

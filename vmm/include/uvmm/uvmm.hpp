@@ -200,6 +200,10 @@ class Vm {
   void set_balloon(std::uint64_t bytes);
   std::uint64_t balloon_bytes() const;
 
+  // What the guest last said of its memory; nothing before it has, and where it has no driver for the
+  // balloon. Asks for news, too, without waiting: a call a moment later has them.
+  MemoryStatistics memory_statistics();
+
   // The kernel command line as the guest gets it.
   std::string_view cmdline() const;
 
