@@ -16,7 +16,7 @@ image_packages=(mkfs.erofs:erofs-utils cpio:cpio modprobe:kmod xz:xz-utils)
 build_packages=(
   g++:g++ cmake:cmake ninja:ninja-build
   /usr/include/liburing.h:liburing-dev /usr/include/fmt/core.h:libfmt-dev /usr/include/CLI/CLI.hpp:libcli11-dev
-  /usr/include/toml++/toml.h:libtomlplusplus-dev /usr/include/nlohmann/json.hpp:nlohmann-json3-dev
+  /usr/include/boost/beast/http/parser.hpp:libboost-dev /usr/include/toml++/toml.h:libtomlplusplus-dev /usr/include/nlohmann/json.hpp:nlohmann-json3-dev
   /usr/include/sha256.h:libmd-dev /usr/include/zlib.h:zlib1g-dev /usr/include/lzma.h:liblzma-dev
   /usr/include/zstd.h:libzstd-dev /usr/include/lz4frame.h:liblz4-dev /usr/include/bzlib.h:libbz2-dev
   /usr/include/lzo/lzo1x.h:liblzo2-dev
@@ -25,7 +25,7 @@ test_packages=(
   /usr/include/catch2/catch.hpp:catch2 iasl:acpica-tools python3:python3 fio:fio mkfs.ext4:e2fsprogs
   xz:xz-utils bzip2:bzip2 lzop:lzop lz4:lz4 zstd:zstd mkfs.erofs:erofs-utils mksquashfs:squashfs-tools mkfs.xfs:xfsprogs
   mkfs.btrfs:btrfs-progs dmidecode:dmidecode ip:iproute2 ethtool:ethtool iperf3:iperf3 curl:curl passt:passt dropbear:dropbear-bin ssh:openssh-client
-  git:git sqlite3:sqlite3 make:make rsync:rsync
+  git:git sqlite3:sqlite3 make:make rsync:rsync /usr/lib/python3/dist-packages/jsonschema:python3-jsonschema
 )
 
 fuzz_packages=(

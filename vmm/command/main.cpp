@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,6 +28,11 @@
 #include "vmm/command/print_config.h"
 #include "vmm/command/signals.h"
 #include "vmm/command/terminal.h"
+#include "vmm/control/ctl.h"
+#include "vmm/control/event_log.h"
+#include "vmm/control/server.h"
+#include "vmm/control/socket.h"
+#include "vmm/control/vm_target.h"
 
 namespace uvmm::command {
 namespace {
@@ -80,8 +86,27 @@ int print_or_refuse(Messages& messages, const Result<std::string>& text) {
   return text ? print(STDOUT_FILENO, *text) : refuse(messages, text.error());
 }
 
+// The status of a VM that was stopped.
+int conclude_stop(Messages& messages, const std::string& detail, control::VmTarget::Ended by_control) {
+  if (const int signal = ending_signal(); signal != 0) {
+    messages.log(LogLevel::kInfo, "ended by a signal" + detail);
+    return kExitOnSignal + signal;
+  }
+  switch (by_control) {
+    case control::VmTarget::Ended::kNo:
+      messages.log(LogLevel::kInfo, "ended by Ctrl-a x" + detail);
+      return kExitOnEscape;
+    case control::VmTarget::Ended::kStopped:
+      messages.log(LogLevel::kInfo, "ended by the control socket" + detail);
+      return kExitOnSignal + SIGTERM;
+    case control::VmTarget::Ended::kRebooted:
+      messages.log(LogLevel::kInfo, "reset by the control socket" + detail);
+  }
+  return kExitReboot;
+}
+
 // The status for how the VM ended; says so where it was not the guest's or the user's own wish.
-int conclude(Messages& messages, const Outcome& outcome) {
+int conclude(Messages& messages, const Outcome& outcome, control::VmTarget::Ended by_control) {
   const std::string detail = outcome.detail.empty() ? "" : "\n" + outcome.detail;
   switch (outcome.end) {
     case End::kPowerOff:
@@ -102,16 +127,18 @@ int conclude(Messages& messages, const Outcome& outcome) {
     case End::kStopped:
       break;
   }
-  const int signal = ending_signal();
-  messages.log(LogLevel::kInfo, (signal != 0 ? "ended by a signal" : "ended by Ctrl-a x") + detail);
-  return signal != 0 ? kExitOnSignal + signal : kExitOnEscape;
+  return conclude_stop(messages, detail, by_control);
 }
 
 // A Vm from `config`, or nothing if it was refused, with the reason told and `status` set.
 std::optional<Vm> create(const Config& config, LogLevel level, const Origins& origins, Messages& messages,
-                         int& status) {
+                         control::EventLog* events, int& status) {
   Callbacks callbacks;
   callbacks.log_level = level;
+  if (events) {
+    callbacks.log_level = LogLevel::kDebug;  // `messages` has the level, which a client may change
+    callbacks.event = [events](const Event& event) { events->add(event); };
+  }
   callbacks.log = [&messages](LogLevel line_level, std::string_view line) {
     messages.log_of_vm(line_level, line);
   };
@@ -121,22 +148,64 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
   return std::nullopt;
 }
 
+// Files that others find this process by, for as long as the VM runs.
+struct Presence {
+  Pidfile pidfile;
+  std::optional<control::ControlSocket> control;
+
+  static Result<Presence> create(const Settings& settings) {
+    Presence presence;
+    if (!settings.pidfile.empty()) {
+      Result<Pidfile> created = Pidfile::create(settings.pidfile);
+      if (!created) return std::unexpected(std::move(created.error()));
+      presence.pidfile = std::move(*created);
+    }
+    auto opened = control::ControlSocket::open(settings.control, settings.config.name);
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    if (*opened) presence.control.emplace(std::move(**opened));
+    return presence;
+  }
+
+  std::vector<std::string> paths() const {
+    std::vector<std::string> paths;
+    if (!pidfile.path().empty()) paths.push_back(pidfile.path());
+    if (control && !control->path().empty()) paths.push_back(control->path());
+    return paths;
+  }
+
+  void remove() {
+    if (control) control->remove_path();
+    pidfile.remove();
+  }
+};
+
+Result<void> watch(Vm& vm, const Settings& settings, const Presence& presence) {
+  std::vector<std::string> files = presence.paths();
+  if (settings.config.console.kind == ConsoleConfig::Kind::kUnix)
+    files.push_back(settings.config.console.path);
+  return watch_signals(vm, files);
+}
+
 // Ends the process by itself, with the Vm as it is: see leave().
-[[noreturn]] void run(Vm& vm, const Settings& settings, Pidfile& pidfile, Messages& messages) {
+[[noreturn]] void run(Vm& vm, const Settings& settings, Presence& presence, control::EventLog& events,
+                      Messages& messages) {
   const bool interactive = settings.config.console.escape;
   messages.log(LogLevel::kInfo, fmt::format("kernel command line: {}", vm.cmdline()));
   if (interactive && !settings.quiet) print(STDERR_FILENO, "uvmm: Ctrl-a x leaves\n");
-  std::vector<std::string> files;
-  if (!pidfile.path().empty()) files.push_back(pidfile.path());
-  if (settings.config.console.kind == ConsoleConfig::Kind::kUnix) {
-    files.push_back(settings.config.console.path);
-  }
   Terminal terminal(interactive);
   messages.set_raw(interactive);
-  if (const Result<void> watching = watch_signals(vm, files); !watching) {
+  const auto refuse_to_run = [&](const Error& error) {
     Terminal::restore();
-    pidfile.remove();
-    ::_exit(refuse(messages, watching.error()));
+    presence.remove();
+    ::_exit(refuse(messages, error));
+  };
+  if (const Result<void> watching = watch(vm, settings, presence); !watching) refuse_to_run(watching.error());
+  control::VmTarget target(vm, settings, messages);
+  std::unique_ptr<control::Server> server;
+  if (presence.control) {
+    auto started = control::Server::start(presence.control->fd(), target, events);
+    if (!started) refuse_to_run(started.error());
+    server = std::move(*started);
   }
 
   const Outcome outcome = vm.run();
@@ -147,8 +216,9 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
   messages.log(LogLevel::kInfo,
                fmt::format("exits: io_in {}, io_out {}, mmio_read {}, mmio_write {}, other {}", exits.io_in,
                            exits.io_out, exits.mmio_read, exits.mmio_write, exits.other));
-  const int status = conclude(messages, outcome);
-  pidfile.remove();
+  const int status = conclude(messages, outcome, target.ended());
+  presence.remove();
+  if (server) server->finish(control::ended_response(control::reason(outcome.end), status));
   leave(status, settings.config.memory.hugepages);
 }
 
@@ -160,18 +230,17 @@ int start(Parsed parsed, Messages& messages) {
   ::signal(SIGXFSZ, SIG_IGN);
 
   int status = 0;
-  std::optional<Vm> vm = create(settings.config, settings.log_level, parsed.origins, messages, status);
+  control::EventLog events;
+  const bool controlled = settings.control.kind != ControlChoice::Kind::kOff;
+  std::optional<Vm> vm = create(settings.config, settings.log_level, parsed.origins, messages,
+                                controlled ? &events : nullptr, status);
   if (!vm) return status;
   block_signals();  // no sooner: to unpack a kernel or to fill memory may take long
 
-  Pidfile pidfile;
-  if (!settings.pidfile.empty()) {
-    Result<Pidfile> created = Pidfile::create(settings.pidfile);
-    if (!created) return refuse(messages, created.error());
-    pidfile = std::move(*created);
-  }
+  Result<Presence> presence = Presence::create(settings);
+  if (!presence) return refuse(messages, presence.error());
   if (settings.dry_run) return 0;
-  run(*vm, settings, pidfile, messages);
+  run(*vm, settings, *presence, events, messages);
 }
 
 int doctor(std::span<const char* const> arguments, Messages& messages) {
@@ -190,7 +259,12 @@ int run_command(std::span<const char* const> argv) {
     print(STDERR_FILENO, short_usage());
     return static_cast<int>(ErrorKind::kUsage);
   }
-  if (std::string_view(argv[1]) == "doctor") return doctor(argv.subspan(2), messages);
+  const std::string_view first = argv[1];
+  const control::Print to_output = [](std::string_view text) { print(STDOUT_FILENO, text); };
+  const auto end = [&](const Result<void>& done) { return done ? 0 : refuse(messages, done.error()); };
+  if (first == "doctor") return doctor(argv.subspan(2), messages);
+  if (first == "ctl") return end(control::ctl(argv.subspan(2), to_output));
+  if (first == "list") return end(control::list(argv.subspan(2), to_output));
 
   messages.set_format(log_format_of(argv));
   Result<Parsed> parsed = parse(argv);
@@ -201,8 +275,10 @@ int run_command(std::span<const char* const> argv) {
   if (settings.help) return print_or_refuse(messages, help_on(settings.help_topic));
   settings.log_level = effective_log_level(settings);
   messages.set_format(settings.log_format);
-  if (settings.print_config) {
-    const int printed = print_or_refuse(messages, print_config(settings));
+  if (settings.print_config != ConfigFormat::kNone) {
+    const bool json = settings.print_config == ConfigFormat::kJson;
+    const int printed =
+        print_or_refuse(messages, json ? print_config_json(settings) : print_config(settings));
     if (printed != 0 || !settings.dry_run) return printed;
   }
   add_own_credentials(settings.config.credentials);

@@ -30,16 +30,6 @@ std::string_view level_name(LogLevel level) {
   return "debug";
 }
 
-// RFC 3339, UTC, to the millisecond.
-std::string current_time() {
-  timespec now{};
-  tm parts{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  ::gmtime_r(&now.tv_sec, &parts);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900, parts.tm_mon + 1,
-                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, now.tv_nsec / 1'000'000);
-}
-
 // Whatever hinders it, there is nobody left to tell.
 void write_all(int fd, std::string_view text) {
   while (!text.empty()) {
@@ -60,6 +50,15 @@ std::string with_carriage_returns(std::string_view text) {
 }
 
 }  // namespace
+
+std::string current_time() {
+  timespec now{};
+  tm parts{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  ::gmtime_r(&now.tv_sec, &parts);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, now.tv_nsec / 1'000'000);
+}
 
 std::string text_message(std::string_view time, LogLevel level, std::string_view message,
                          std::string_view hint) {

@@ -23,6 +23,9 @@ class Messages {
   // Takes level, format, the VM's name and the log file from `settings`.
   Result<void> configure(const Settings& settings);
 
+  LogLevel level() const { return level_; }
+  void set_level(LogLevel level) { level_ = level; }
+
   // While the terminal is raw, a line feed does not return the carriage there.
   void set_raw(bool raw);
 
@@ -38,12 +41,15 @@ class Messages {
   void say(LogLevel level, std::string_view message, std::string_view hint, Wait wait);
   void write_to_stderr(std::string_view text, Wait wait);
 
-  LogLevel level_ = LogLevel::kWarning;
+  std::atomic<LogLevel> level_ = LogLevel::kWarning;
   LogFormat format_ = LogFormat::kText;
   std::string name_;
   int log_fd_ = -1;  // until the process ends
   std::atomic<bool> raw_ = false;
 };
+
+// RFC 3339, UTC, to the millisecond.
+std::string current_time();
 
 // One message, line feed included. `time` may be empty.
 std::string text_message(std::string_view time, LogLevel level, std::string_view message,

@@ -153,6 +153,7 @@ constexpr Field kEarlycon[] = {of_config<Flag, &Config::earlycon>("earlycon", ""
 // Running
 
 constexpr Field kName[] = {of_config<Text, &Config::name>("name", "TEXT")};
+constexpr Field kControl[] = {of_settings<Control, &Settings::control>("control", "PATH|fd=N|auto", "")};
 constexpr Field kUuid[] = {of_config<Text, &Config::uuid>("uuid", "UUID")};
 constexpr Field kCredential[] = {
     field<Credential, CredentialConfig, std::identity{}>("credential", "ID@FILE", {})};
@@ -167,7 +168,8 @@ constexpr Field kQuiet[] = {of_settings<Flag, &Settings::quiet>("quiet", "")};
 
 constexpr Field kConfigFile[] = {of_settings<Text, &Settings::config_file>("config", "FILE", "")};
 constexpr Field kDryRun[] = {of_settings<Flag, &Settings::dry_run>("dry-run", "")};
-constexpr Field kPrintConfig[] = {of_settings<Flag, &Settings::print_config>("print-config", "")};
+constexpr Field kPrintConfig[] = {
+    of_settings<PrintFormat, &Settings::print_config>("print-config", "json", "")};
 constexpr Field kVersion[] = {of_settings<Flag, &Settings::version>("version", "")};
 constexpr Field kHelp[] = {of_settings<Text, &Settings::help_topic>("help", "GROUP", "")};
 
@@ -189,6 +191,7 @@ constexpr Option kOptions[] = {
     {.name = "console", .section = "Devices", .help = "the guest's hvc0; Ctrl-a x leaves, Ctrl-a a sends Ctrl-a", .fields = kConsole, .place = kSettings},
     {.name = "earlycon", .section = "Devices", .help = "messages from before the console, to the log", .fields = kEarlycon, .place = kConfig},
     {.name = "name", .section = "Running", .help = "the VM's name in messages", .fields = kName, .place = kConfig},
+    {.name = "control", .section = "Running", .help = "a socket to control it by; auto: named after the VM", .fields = kControl, .place = kSettings},
     {.name = "uuid", .section = "Running", .help = "the guest's system UUID", .fields = kUuid, .place = kConfig},
     {.name = "credential", .section = "Running", .help = "a credential for the guest's systemd", .fields = kCredential, .place = kCredentials},
     {.name = "pidfile", .section = "Running", .help = "where to write the process id", .fields = kPidfile, .place = kSettings},
@@ -199,7 +202,7 @@ constexpr Option kOptions[] = {
     {.name = "quiet", .letter = 'q', .section = "Running", .help = "say errors only", .fields = kQuiet, .place = kSettings, .in_file = false, .repeatable = true},
     {.name = "config", .section = "Configuration", .help = "TOML with the same keys; options override it", .fields = kConfigFile, .place = kSettings, .in_file = false},
     {.name = "dry-run", .section = "Configuration", .help = "check everything, start nothing", .fields = kDryRun, .place = kSettings, .in_file = false},
-    {.name = "print-config", .section = "Configuration", .help = "print all of it as TOML, start nothing", .fields = kPrintConfig, .place = kSettings, .in_file = false},
+    {.name = "print-config", .section = "Configuration", .help = "print all of it as TOML or JSON, start nothing", .fields = kPrintConfig, .place = kSettings, .in_file = false, .optional_value = true},
     {.name = "version", .section = "Configuration", .help = "print the version", .fields = kVersion, .place = kSettings, .in_file = false},
     {.name = "help", .letter = 'h', .section = "Configuration", .help = "print this, or the keys of a group: --help disk", .fields = kHelp, .place = kSettings, .in_file = false, .optional_value = true},
 };

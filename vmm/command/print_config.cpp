@@ -31,7 +31,39 @@ std::string print_tables(const Option& option, Settings& settings) {
   return text;
 }
 
+// What TOML has for a value is JSON, too: strings, whole numbers, true and false, lists of strings.
+std::string json_members(const Option& option, Settings& settings, std::size_t index) {
+  std::string text;
+  const void* const object = option.place.at(settings, index);
+  for (const Field& field : option.fields)
+    text += fmt::format("{}\"{}\": {}", text.empty() ? "" : ", ", field.key, field.print(object));
+  return '{' + text + '}';
+}
+
+std::string json_value(const Option& option, Settings& settings) {
+  std::string elements;
+  const std::size_t count = option.place.count(settings);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string element = option.keys().empty() ? option.first().print(option.place.at(settings, i))
+                                                      : json_members(option, settings, i);
+    elements += (i == 0 ? "" : ", ") + element;
+  }
+  return option.place.list ? '[' + elements + ']' : elements;
+}
+
 }  // namespace
+
+Result<std::string> print_config_json(Settings settings) {
+  const Result<std::string> toml = print_config(settings);
+  if (!toml) return toml;
+  std::string text;
+  for (const Option& option : options()) {
+    if (!option.in_file || option.place.count(settings) == 0) continue;
+    text +=
+        fmt::format("{}  \"{}\": {}", text.empty() ? "" : ",\n", option.name, json_value(option, settings));
+  }
+  return "{\n" + text + "\n}\n";
+}
 
 Result<std::string> print_config(Settings settings) {
   std::string values, tables;  // TOML wants the tables last

@@ -10,6 +10,7 @@
 namespace uvmm::command {
 
 enum class LogFormat : std::uint8_t { kText, kJson };
+enum class ConfigFormat : std::uint8_t { kNone, kToml, kJson };
 
 // What `--console` names. The descriptors behind it are chosen by console_config().
 struct ConsoleChoice {
@@ -18,9 +19,24 @@ struct ConsoleChoice {
   std::string path;  // kFile, kUnix
 };
 
+// What `--control` names.
+struct ControlChoice {
+  enum class Kind : std::uint8_t {
+    kOff,
+    kAuto,  // by the VM's name
+    kPath,
+    kFd,      // a listening socket that is inherited
+    kPassed,  // one that the service manager passes on under the name `path` (sd_listen_fds(3))
+  };
+  Kind kind = Kind::kOff;
+  std::string path;
+  int fd = -1;
+};
+
 struct Settings {
   Config config{.name = "uvmm"};
   ConsoleChoice console;
+  ControlChoice control;
   std::string pidfile;
   std::string log_file;
   LogLevel log_level = LogLevel::kWarning;
@@ -31,7 +47,7 @@ struct Settings {
   // These are the command line's alone.
   std::string config_file;
   bool dry_run = false;
-  bool print_config = false;
+  ConfigFormat print_config = ConfigFormat::kNone;
   bool version = false;
   bool help = false;
   std::string help_topic;

@@ -140,6 +140,17 @@ std::string Format::print(LogFormat value) {
   return toml_string(kFormats[static_cast<std::size_t>(value)]);
 }
 
+Complaint PrintFormat::parse(std::string_view text, ConfigFormat& value) {
+  if (!text.empty() && text != "toml" && text != "json") return "is not toml or json";
+  value = text == "json" ? ConfigFormat::kJson : ConfigFormat::kToml;
+  return {};
+}
+
+std::string PrintFormat::print(ConfigFormat value) {
+  if (value == ConfigFormat::kNone) return toml_string("");
+  return toml_string(value == ConfigFormat::kJson ? "json" : "toml");
+}
+
 Complaint Console::parse(std::string_view text, ConsoleChoice& value) {
   using Kind = ConsoleChoice::Kind;
   const std::size_t equals = text.find('=');
@@ -176,6 +187,46 @@ std::string Console::print(const ConsoleChoice& value) {
       break;
   }
   return toml_string("off");
+}
+
+Complaint Control::parse(std::string_view text, ControlChoice& value) {
+  using Kind = ControlChoice::Kind;
+  if (text.empty()) return "is no path";
+  if (text == "off" || text == "auto") {
+    value = {.kind = text == "off" ? Kind::kOff : Kind::kAuto};
+    return {};
+  }
+  if (!text.starts_with("fd=")) {
+    value = {.kind = Kind::kPath, .path = std::string(text)};
+    return {};
+  }
+  const std::string_view name = text.substr(3);
+  std::uint64_t number = 0;
+  const Complaint complaint = parse_number(name, std::numeric_limits<int>::max(), number);
+  if (complaint.empty()) {
+    value = {.kind = Kind::kFd, .fd = static_cast<int>(number)};
+  } else if (complaint == "is not a number" && !name.empty()) {
+    value = {.kind = Kind::kPassed, .path = std::string(name)};
+  } else {
+    return name.empty() ? "lacks the descriptor: fd=N" : complaint;
+  }
+  return {};
+}
+
+std::string Control::print(const ControlChoice& value) {
+  switch (value.kind) {
+    case ControlChoice::Kind::kOff:
+      return toml_string("off");
+    case ControlChoice::Kind::kAuto:
+      return toml_string("auto");
+    case ControlChoice::Kind::kPath:
+      return toml_string(value.path);
+    case ControlChoice::Kind::kFd:
+      return toml_string(fmt::format("fd={}", value.fd));
+    case ControlChoice::Kind::kPassed:
+      break;
+  }
+  return toml_string("fd=" + value.path);
 }
 
 Complaint BalloonSize::parse(std::string_view text, BalloonConfig& value) {

@@ -110,11 +110,25 @@ struct Format {
   static std::string print(LogFormat value);
 };
 
+// toml | json, or nothing for toml
+struct PrintFormat {
+  static constexpr FileType kFileType = FileType::kString;
+  static Complaint parse(std::string_view text, ConfigFormat& value);
+  static std::string print(ConfigFormat value);
+};
+
 // auto | tty | file=PATH | unix=PATH | off
 struct Console {
   static constexpr FileType kFileType = FileType::kString;
   static Complaint parse(std::string_view text, ConsoleChoice& value);
   static std::string print(const ConsoleChoice& value);
+};
+
+// off | auto | PATH | fd=N | fd=NAME, the name of a descriptor that the service manager passes on
+struct Control {
+  static constexpr FileType kFileType = FileType::kString;
+  static Complaint parse(std::string_view text, ControlChoice& value);
+  static std::string print(const ControlChoice& value);
 };
 
 // SIZE | off
