@@ -30,6 +30,7 @@
 #include "vmm/command/terminal.h"
 #include "vmm/control/ctl.h"
 #include "vmm/control/event_log.h"
+#include "vmm/control/notify.h"
 #include "vmm/control/server.h"
 #include "vmm/control/socket.h"
 #include "vmm/control/vm_target.h"
@@ -152,6 +153,7 @@ std::optional<Vm> create(const Config& config, LogLevel level, const Origins& or
 struct Presence {
   Pidfile pidfile;
   std::optional<control::ControlSocket> control;
+  std::unique_ptr<control::GuestNotify> notify;  // may be none
 
   static Result<Presence> create(const Settings& settings) {
     Presence presence;
@@ -175,6 +177,7 @@ struct Presence {
 
   void remove() {
     if (control) control->remove_path();
+    if (notify) notify->remove();
     pidfile.remove();
   }
 };
@@ -207,6 +210,9 @@ Result<void> watch(Vm& vm, const Settings& settings, const Presence& presence) {
     if (!started) refuse_to_run(started.error());
     server = std::move(*started);
   }
+  if (presence.notify) {
+    if (const Result<void> started = presence.notify->start(); !started) refuse_to_run(started.error());
+  }
 
   const Outcome outcome = vm.run();
 
@@ -217,6 +223,7 @@ Result<void> watch(Vm& vm, const Settings& settings, const Presence& presence) {
                fmt::format("exits: io_in {}, io_out {}, mmio_read {}, mmio_write {}, other {}", exits.io_in,
                            exits.io_out, exits.mmio_read, exits.mmio_write, exits.other));
   const int status = conclude(messages, outcome, target.ended());
+  if (presence.notify) presence.notify->stopping();
   presence.remove();
   if (server) server->finish(control::ended_response(control::reason(outcome.end), status));
   leave(status, settings.config.memory.hugepages);
@@ -229,6 +236,12 @@ int start(Parsed parsed, Messages& messages) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);
 
+  std::unique_ptr<control::GuestNotify> notify;
+  if (!settings.dry_run) {
+    auto prepared = control::GuestNotify::prepare(settings.config);
+    if (!prepared) return refuse(messages, prepared.error());
+    notify = std::move(*prepared);
+  }
   int status = 0;
   control::EventLog events;
   const bool controlled = settings.control.kind != ControlChoice::Kind::kOff;
@@ -240,6 +253,7 @@ int start(Parsed parsed, Messages& messages) {
   Result<Presence> presence = Presence::create(settings);
   if (!presence) return refuse(messages, presence.error());
   if (settings.dry_run) return 0;
+  presence->notify = std::move(notify);
   run(*vm, settings, *presence, events, messages);
 }
 
