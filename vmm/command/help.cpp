@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "vmm/command/failure.h"
+#include "vmm/command/manual.h"
 #include "vmm/command/options.h"
 
 namespace uvmm::command {
@@ -58,6 +59,7 @@ std::string help() {
 
 Result<std::string> help_on(std::string_view group) {
   if (group.starts_with("--")) group.remove_prefix(2);
+  if (std::string made = made_text(group); !made.empty()) return made;
   const Option* const option = find_option(group);
   if (!option) {
     std::vector<std::string_view> names;

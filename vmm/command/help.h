@@ -11,7 +11,7 @@ namespace uvmm::command {
 
 std::string short_usage();
 std::string help();
-// The keys of one group; an error if there is no such group.
+// The keys of one group, or what made_text() has under that name; an error if there is neither.
 Result<std::string> help_on(std::string_view group);
 
 }  // namespace uvmm::command
