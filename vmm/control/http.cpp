@@ -80,7 +80,7 @@ struct RequestParser::Parser : http::request_parser<http::string_body> {
   Parser() {
     header_limit(kMostHeaderBytes);
     body_limit(kMostBodyBytes);
-    eager(true);
+    eager(false);  // put() ends with the head, for a look at it
   }
 };
 
@@ -104,7 +104,12 @@ std::size_t RequestParser::feed(std::string_view bytes) {
     const std::size_t used = parser_->put(boost::asio::buffer(rest.data(), rest.size()), error);
     consumed += used;
     if (error == http::error::need_more) break;
-    if (error) refusal_ = refusal_of(error);
+    if (error) {
+      refusal_ = refusal_of(error);
+    } else if (parser_->is_header_done() && parser_->chunked()) {
+      // Beast 1.74 asserts things of chunks that a client need not keep to.
+      refusal_ = problem(411, "a body in chunks is not taken", "send its Content-Length");
+    }
     if (used == 0) break;
   }
   return consumed;
