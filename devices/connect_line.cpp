@@ -42,6 +42,10 @@ std::optional<u32> parse_connect_line(std::string_view line) {
   return port;
 }
 
+std::string connect_request(u32 port) {
+  return fmt::format("CONNECT {}\n", port);
+}
+
 std::string connect_answer(u32 host_port) {
   return fmt::format("OK {}\n", host_port);
 }

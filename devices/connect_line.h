@@ -16,6 +16,9 @@ inline constexpr u64 kMostConnectLineBytes = 64;  // with the newline
 // between and after.
 std::optional<u32> parse_connect_line(std::string_view line);
 
+// Such a line, with the newline.
+std::string connect_request(u32 port);
+
 // What the program reads once the guest has accepted: "OK 1073741824\n".
 std::string connect_answer(u32 host_port);
 

@@ -41,6 +41,10 @@ Result<std::unique_ptr<ConsoleEnd>> ConsoleEnd::open(Io& io, const ConsoleConfig
     case ConsoleConfig::Kind::kUnix:
       end->listener_.emplace(UVMM_TRY(UnixListener::listen(config.path)));
       break;
+    case ConsoleConfig::Kind::kSink:
+      end->input_fd_ = config.input_fd;
+      end->sink_ = config.sink;
+      break;
   }
   return end;
 }
@@ -159,6 +163,7 @@ void ConsoleEnd::reader_ready() {
 
 void ConsoleEnd::write(std::span<const u8> bytes) {
   if (closing_) return;
+  if (sink_) return sink_({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (output_fd_ < 0) {
     if (listener_) keep_for_next_client(bytes);
     return;

@@ -92,6 +92,7 @@ class ConsoleEnd {
   TaskScope tasks_;
   bool closing_ = false;
 
+  std::function<void(std::string_view)> sink_;  // where output goes instead, if there is one
   int input_fd_ = -1;
   int output_fd_ = -1;  // where output goes now; -1: nowhere
   bool output_is_socket_ = false;

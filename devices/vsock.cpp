@@ -49,6 +49,7 @@ Task<> Vsock::leave_alone(Queue& /*queue*/) {
 }
 
 void Vsock::stop() {
+  takes_clients_ = false;
   stopping_ = true;
   outbox_.stop();
   drop_all();
@@ -65,8 +66,11 @@ void Vsock::drop_all() {
 // wait.
 Task<> Vsock::transmit(Queue& queue) {
   constexpr u64 kSmall = 4_KiB;
-  tasks_.spawn(accept(host_.stream_listener(), VIRTIO_VSOCK_TYPE_STREAM));
-  if (seqpacket_) tasks_.spawn(accept(host_.record_listener(), VIRTIO_VSOCK_TYPE_SEQPACKET));
+  takes_clients_ = true;
+  const int streams = host_.stream_listener();
+  const int records = host_.record_listener();
+  if (streams >= 0) tasks_.spawn(accept(streams, VIRTIO_VSOCK_TYPE_STREAM));
+  if (records >= 0 && seqpacket_) tasks_.spawn(accept(records, VIRTIO_VSOCK_TYPE_SEQPACKET));
   for (;;) {
     std::optional<DescriptorChain> chain = co_await queue.next();
     if (!chain) break;
@@ -82,6 +86,7 @@ Task<> Vsock::transmit(Queue& queue) {
     flush();
     if (!std::exchange(will_interrupt_, true)) tasks_.spawn(interrupt_later(queue));
   }
+  takes_clients_ = false;
   stopping_ = true;
   drop_all();
   co_await tasks_.drained();
@@ -144,12 +149,16 @@ Task<> Vsock::accept(int listener, u16 type) {
     if (accepted < 0) {
       log_.guest("vsock: cannot accept a connection: {}", error_text(-accepted));
       co_await io_.sleep(kPause);
-    } else if (table_.full() || !host_.within_reserve(accepted)) {
-      log_.guest("vsock: too many connections");
     } else {
-      tasks_.spawn(serve(std::make_unique<VsockConnection>(parts(), std::move(client), type)));
+      take_client(std::move(client), type);
     }
   }
+}
+
+void Vsock::take_client(Fd client, u16 type) {
+  if (!takes_clients_) return;
+  if (table_.full() || !host_.within_reserve(client.get())) return log_.guest("vsock: too many connections");
+  tasks_.spawn(serve(std::make_unique<VsockConnection>(parts(), std::move(client), type)));
 }
 
 Task<> Vsock::serve(std::unique_ptr<VsockConnection> connection) {

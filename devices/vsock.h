@@ -40,6 +40,9 @@ class Vsock final : public VirtioDevice {
   Task<> run(Queue& queue, u16 index) override;
   void stop() override;
 
+  // A client that is connected already, and names its port as others do. It is dropped if no driver runs.
+  void take_client(Fd client) { take_client(std::move(client), VIRTIO_VSOCK_TYPE_STREAM); }
+
   u64 connections() const { return table_.all().size(); }
 
  private:
@@ -56,6 +59,7 @@ class Vsock final : public VirtioDevice {
   void drop_all();
 
   Task<> accept(int listener, u16 type);
+  void take_client(Fd client, u16 type);
   Task<> serve(std::unique_ptr<VsockConnection> connection);
   VsockConnection::Parts parts() { return {io_, host_, table_, outbox_, deadlines_, log_}; }
 
@@ -64,6 +68,7 @@ class Vsock final : public VirtioDevice {
   virtio_vsock_config config_;
   bool seqpacket_ = false;
   bool stopping_ = false;
+  bool takes_clients_ = false;  // while transmit() runs, which waits for them
   bool will_interrupt_ = false;
   u64 taken_bytes_ = 0;  // of data, in this turn
   TaskScope tasks_;      // what transmit() waits for at its end

@@ -67,6 +67,7 @@ class VsockConnection final : public VsockOutbox::Sender,
 
   // From vsock_connection_host.cpp: what it does with the host.
   Task<> connect_to_host();
+  void accept_guest();
   Task<> take_client();
   Task<std::optional<u32>> read_line();
   Task<> read_bytes();

@@ -20,6 +20,8 @@ constexpr u64 kPause = 10'000'000;  // nanoseconds; after something that may pas
 // --- the other end
 
 Task<> VsockConnection::connect_to_host() {
+  fd_ = parts_.host.connect_to_embedder(tuple_.host_port, tuple_.type);
+  if (fd_) co_return accept_guest();
   const std::optional<sockaddr_un> name = parts_.host.address_of(tuple_.host_port);
   if (name) fd_ = parts_.host.new_socket(tuple_.type);
   if (!fd_) co_return drop(true);
@@ -34,9 +36,13 @@ Task<> VsockConnection::connect_to_host() {
   }
   parts_.deadlines.clear(*this);
   if (error != 0 || !attached_) co_return drop(true);
+  accept_guest();
+}
+
+void VsockConnection::accept_guest() {
   state_ = State::kEstablished;
   parts_.outbox.say(*this, VIRTIO_VSOCK_OP_RESPONSE);
-  sink_.open(fd);
+  sink_.open(fd_.get());
 }
 
 Task<> VsockConnection::take_client() {

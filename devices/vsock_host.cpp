@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "devices/vsock_host.h"
 
+#include <fcntl.h>
 #include <linux/virtio_vsock.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <climits>
 
 #include "devices/vsock_credit.h"
@@ -24,20 +26,39 @@ int descriptor_limit() {
 
 }  // namespace
 
-Result<std::unique_ptr<VsockHost>> VsockHost::open(const std::string& path) {
-  UnixListener streams = UVMM_TRY(UnixListener::listen(path, {.backlog = kBacklog}));
-  UnixListener records =
-      UVMM_TRY(UnixListener::listen(path + "_seqpacket", {.type = SOCK_SEQPACKET, .backlog = kBacklog}));
-  return std::unique_ptr<VsockHost>(new VsockHost(path, std::move(streams), std::move(records)));
+Result<std::unique_ptr<VsockHost>> VsockHost::open(const std::string& path,
+                                                   std::vector<VsockListener> listeners) {
+  std::unique_ptr<VsockHost> host(new VsockHost(path, std::move(listeners)));
+  if (path.empty()) return host;
+  host->streams_.emplace(UVMM_TRY(UnixListener::listen(path, {.backlog = kBacklog})));
+  host->records_.emplace(
+      UVMM_TRY(UnixListener::listen(path + "_seqpacket", {.type = SOCK_SEQPACKET, .backlog = kBacklog})));
+  return host;
 }
 
-VsockHost::VsockHost(std::string path, UnixListener streams, UnixListener records)
-    : path_(std::move(path)),
-      streams_(std::move(streams)),
-      records_(std::move(records)),
+VsockHost::VsockHost(const std::string& path, std::vector<VsockListener> listeners)
+    : path_(path),
+      listeners_(std::move(listeners)),
       most_fds_(descriptor_limit() - static_cast<int>(kReservedFds)) {}
 
+Fd VsockHost::connect_to_embedder(u32 port, u16 type) const {
+  const auto listener = std::ranges::find(listeners_, port, &VsockListener::port);
+  if (listener == listeners_.end()) return Fd();
+  const bool records = type == VIRTIO_VSOCK_TYPE_SEQPACKET;
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, (records ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0, ends.data()) < 0)
+    return Fd();
+  Fd ours(ends[0]);
+  Fd theirs(ends[1]);
+  if (!within_reserve(std::max(ends[0], ends[1])) || ::fcntl(ours.get(), F_SETFL, O_NONBLOCK) < 0)
+    return Fd();
+  if (records) make_room(ours.get());
+  listener->connected(theirs.release());
+  return ours;
+}
+
 std::optional<sockaddr_un> VsockHost::address_of(u32 port) const {
+  if (path_.empty()) return std::nullopt;
   const std::string path = fmt::format("{}_{}", path_, port);
   sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
   if (path.size() >= sizeof name.sun_path) return std::nullopt;
@@ -61,8 +82,8 @@ void VsockHost::make_room(int fd) {
 }
 
 void VsockHost::close() {
-  streams_.remove_path();
-  records_.remove_path();
+  if (streams_) streams_->remove_path();
+  if (records_) records_->remove_path();
 }
 
 }  // namespace uvmm

@@ -3,6 +3,8 @@
 // guest's ports, and the paths at which the guest's requests look for host programs. open() and close() on
 // any thread, one at a time; outlives the device.
 //
+// Without a path there are only the ports that the embedding program serves; these come first in any case.
+//
 //   PATH            a stream socket: a program connects, writes "CONNECT 22\n", reads "OK ...\n", and talks
 //   PATH_seqpacket  the same for records, as a seqpacket socket: the line is one record
 //   PATH_52         what the guest finds at port 52 of CID 2, if a program listens there, stream or seqpacket
@@ -13,6 +15,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include <uvmm/uvmm.hpp>
 
 #include "devices/unix_listener.h"
 #include "vmm/base/fd.h"
@@ -28,10 +33,16 @@ class VsockHost {
   // Descriptors that the guest cannot make this process use up.
   static constexpr u32 kReservedFds = 64;
 
-  static Result<std::unique_ptr<VsockHost>> open(const std::string& path);
+  static Result<std::unique_ptr<VsockHost>> open(const std::string& path,
+                                                 std::vector<VsockListener> listeners = {});
 
-  int stream_listener() const { return streams_.fd(); }
-  int record_listener() const { return records_.fd(); }
+  // -1 without a path.
+  int stream_listener() const { return streams_ ? streams_->fd() : -1; }
+  int record_listener() const { return records_ ? records_->fd() : -1; }
+
+  // A new connection to the embedding program, which has been given its end of it; none if it does not serve
+  // `port`, or as new_socket().
+  Fd connect_to_embedder(u32 port, u16 type) const;
 
   // Where the guest's requests for `port` go; nothing if that can be no socket's name, or is a symbolic link.
   std::optional<sockaddr_un> address_of(u32 port) const;
@@ -47,11 +58,12 @@ class VsockHost {
   void close();
 
  private:
-  VsockHost(std::string path, UnixListener streams, UnixListener records);
+  VsockHost(const std::string& path, std::vector<VsockListener> listeners);
 
   std::string path_;
-  UnixListener streams_;
-  UnixListener records_;
+  std::vector<VsockListener> listeners_;
+  std::optional<UnixListener> streams_;
+  std::optional<UnixListener> records_;
   int most_fds_;
 };
 

@@ -202,7 +202,8 @@ Result<void> check_disks(const Config& config) {
     }
     if (disk.root) root = &disk;
     for (const DiskConfig* other = config.disks.data(); other != &disk; ++other) {
-      if (other->path != disk.path || (other->read_only == true && disk.read_only == true)) continue;
+      const bool same = disk.disk ? other->disk == disk.disk : !other->disk && other->path == disk.path;
+      if (!same || (other->read_only == true && disk.read_only == true)) continue;
       return with_hint(refuse("--disk {}: the same disk twice, and not read-only", shown(disk.path)),
                        "add `ro` to both");
     }
@@ -219,6 +220,8 @@ std::string subject_of(const NetConfig& net) {
       return fmt::format("--net tap={}", shown(net.tap));
     case NetConfig::Kind::kFds:
       return fmt::format("--net fd={}", fmt::join(net.fds, ":"));
+    case NetConfig::Kind::kSocket:
+      return fmt::format("--net socket={}", fmt::join(net.fds, ":"));
   }
   return "--net";
 }
@@ -269,7 +272,10 @@ bool same_forward(const NetForward& one, const NetForward& other) {
 Result<void> check_net(const NetConfig& net) {
   const std::string subject = subject_of(net);
   if (net.kind == NetConfig::Kind::kTap) UVMM_CHECK(check_tap(subject, net.tap));
-  if (net.kind == NetConfig::Kind::kFds) UVMM_CHECK(check_fds(subject, net));
+  const bool has_fds = net.kind == NetConfig::Kind::kFds || net.kind == NetConfig::Kind::kSocket;
+  if (has_fds) UVMM_CHECK(check_fds(subject, net));
+  if (net.kind == NetConfig::Kind::kSocket && net.fds.size() > 1)
+    return refuse("{}: one socket, not {}", subject, net.fds.size());
   if (net.kind != NetConfig::Kind::kUser && !net.forwards.empty())
     return refuse("{}: forward: only `user` has it", subject);
   if (net.kind == NetConfig::Kind::kUser && net.queues > 1)
@@ -303,7 +309,7 @@ Result<void> check_nets(const Config& config) {
       if (net.kind == Kind::kTap && other->kind == Kind::kTap && other->tap == net.tap)
         return refuse("{}: the same tap twice", subject_of(net));
       const auto taken = [&](int fd) { return std::ranges::count(other->fds, fd) > 0; };
-      if (net.kind == Kind::kFds && other->kind == Kind::kFds && std::ranges::any_of(net.fds, taken))
+      if (std::ranges::any_of(net.fds, taken))
         return refuse("{}: a descriptor of {}", subject_of(net), subject_of(*other).substr(2));
     }
   }
@@ -381,6 +387,9 @@ Result<void> check_console(const ConsoleConfig& console) {
       if (console.path.size() <= kMostSocketPathBytes) return {};
       return refuse("--console unix {}: longer than the {} bytes of a socket's path", shown(console.path),
                     kMostSocketPathBytes);
+    case ConsoleConfig::Kind::kSink:
+      if (!console.sink) return refuse("--console: there is no sink");
+      return {};
   }
   return refuse("--console: no such kind");
 }
@@ -395,10 +404,12 @@ Result<void> check_vsock(const VsockConfig& vsock) {
     return with_hint(refuse("--vsock {}: a CID that no guest can have", vsock.cid), "3, or any number above");
   }
   const std::string subject = fmt::format("--vsock {}: path", vsock.cid);
-  if (vsock.path.empty()) {
-    return with_hint(refuse("{}: there is none", subject),
-                     "--vsock CID,path=SOCKET, where host programs connect");
+  for (const VsockListener& listener : vsock.listeners) {
+    if (!listener.connected) return refuse("--vsock {}: nobody listens at port {}", vsock.cid, listener.port);
+    if (std::ranges::count(vsock.listeners, listener.port, &VsockListener::port) > 1)
+      return refuse("--vsock {}: two listen at port {}", vsock.cid, listener.port);
   }
+  if (vsock.path.empty()) return {};
   UVMM_CHECK(check_path(subject, vsock.path));
   if (vsock.path.size() <= kMostVsockPathBytes) return {};
   return refuse("{} {}: longer than the {} bytes of a socket's path less a port", subject, shown(vsock.path),

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 
 #include "arch/x86_64/cpuid.h"
@@ -21,13 +23,14 @@
 #include "boot/kernel_cache.h"
 #include "boot/smbios.h"
 #include "devices/block.h"
+#include "devices/connect_line.h"
 #include "devices/disk_image.h"
 #include "devices/fs.h"
 #include "devices/net.h"
+#include "devices/net_socket.h"
 #include "devices/passt.h"
 #include "devices/rng.h"
 #include "devices/tap.h"
-#include "devices/vsock.h"
 #include "vmm/base/size_text.h"
 #include "vmm/device_count.h"
 #include "vmm/kvm/system.h"
@@ -63,6 +66,7 @@ u16 queues_by_default(const Config& config) {
 
 Result<std::unique_ptr<NetEnd>> open_net_end(const NetConfig& net, u16 pairs, Log& log) {
   if (net.kind == NetConfig::Kind::kUser) return PasstEnd::start(net, log);
+  if (net.kind == NetConfig::Kind::kSocket) return NetSocket::open(net);
   std::unique_ptr<NetEnd> end = UVMM_TRY(Tap::open(net, pairs, log));
   return end;
 }
@@ -76,6 +80,8 @@ std::string name_of(const NetConfig& net) {
       return "net " + net.tap;
     case NetConfig::Kind::kFds:
       return fmt::format("net fd={}", net.fds.front());
+    case NetConfig::Kind::kSocket:
+      return fmt::format("net socket={}", net.fds.front());
   }
   return "net user";
 }
@@ -129,6 +135,10 @@ Result<void> Machine::build(const Config& config) {
   std::vector<CmdlineDisk> kinds;
   std::vector<DiskImage> disks;
   for (const DiskConfig& disk : config.disks) {
+    if (disk.disk) {
+      kinds.push_back({.root = disk.root, .read_only = disk.read_only.value_or(false)});
+      continue;
+    }
     const ImageFormat format = format_of(disk.path);
     const bool read_only = disk.read_only.value_or(is_read_only(format));
     disks.push_back(UVMM_TRY(DiskImage::open(disk, read_only)));
@@ -218,11 +228,16 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
   earlycon_ = config.earlycon;
 
   const u16 by_default = queues_by_default(config);
-  for (std::size_t i = 0; i < disks.size(); ++i) {
-    const DiskConfig& disk = config.disks[i];
-    const u16 queues = disk.queues ? disk.queues : by_default;
-    const BlockOptions options{.serial = disk.serial, .queues = queues};
-    auto block = std::make_unique<Block>(*uring_, std::move(disks[i]), options, log_);
+  auto image = disks.begin();  // of those that have one
+  for (const DiskConfig& disk : config.disks) {
+    const BlockOptions options{.serial = disk.serial, .queues = disk.queues ? disk.queues : by_default};
+    std::unique_ptr<Block> block;
+    if (disk.disk) {
+      EmbeddedDisk& door = *embedded_disks_.emplace_back(UVMM_TRY(EmbeddedDisk::create(*uring_, disk)));
+      block = std::make_unique<Block>(door, door.image(), options, log_);
+    } else {
+      block = std::make_unique<Block>(*uring_, std::move(*image++), options, log_);
+    }
     UVMM_CHECK(bus_->attach(std::move(block), "disk " + disk.path, host));
   }
   for (u32 i = 0; i < config.nets.size(); ++i) {
@@ -238,16 +253,12 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     UVMM_CHECK(bus_->attach(std::move(fs), std::move(name), host));
   }
   has_shares_ = !shares.empty();
-  if (config.console.kind != ConsoleConfig::Kind::kOff) {
-    console_end_ = UVMM_TRY(ConsoleEnd::open(*uring_, config.console, log_));
-    auto console = std::make_unique<Console>(*uring_, *console_end_, log_);
-    console_ = console.get();
-    UVMM_CHECK(bus_->attach(std::move(console), "console", host));
-  }
+  if (config.console.kind != ConsoleConfig::Kind::kOff) UVMM_CHECK(attach_console(config.console, host));
   if (config.vsock) {
-    vsock_host_ = UVMM_TRY(VsockHost::open(config.vsock->path));
-    UVMM_CHECK(
-        bus_->attach(std::make_unique<Vsock>(*uring_, *vsock_host_, config.vsock->cid, log_), "vsock", host));
+    vsock_host_ = UVMM_TRY(VsockHost::open(config.vsock->path, config.vsock->listeners));
+    auto vsock = std::make_unique<Vsock>(*uring_, *vsock_host_, config.vsock->cid, log_);
+    vsock_ = vsock.get();
+    UVMM_CHECK(bus_->attach(std::move(vsock), "vsock", host));
   }
   if (config.power_button) {
     auto button = std::make_unique<PowerButton>(*uring_, log_);
@@ -269,6 +280,23 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
   }
   if (config.rng) UVMM_CHECK(bus_->attach(std::make_unique<Rng>(*uring_), "rng", host));
   return {};
+}
+
+Result<void> Machine::attach_console(const ConsoleConfig& config, const DeviceBus::Host& host) {
+  ConsoleConfig console = config;
+  if (console.kind == ConsoleConfig::Kind::kSink) {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) < 0)
+      return fail(ErrorKind::kHost, "cannot make a pipe for the console: {}", error_text(errno));
+    console_input_read_ = Fd(ends[0]);
+    console_input_write_ = Fd(ends[1]);
+    ::fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    console.input_fd = ends[0];
+  }
+  console_end_ = UVMM_TRY(ConsoleEnd::open(*uring_, console, log_));
+  auto device = std::make_unique<Console>(*uring_, *console_end_, log_);
+  console_ = device.get();
+  return bus_->attach(std::move(device), "console", host);
 }
 
 Machine::~Machine() {
@@ -309,6 +337,9 @@ Outcome Machine::run() {
   // Nothing may go away while the kernel has it, and only this thread can wait for that.
   bus_->shut_down();
   own_io_->cancel_all();
+  // What an embedded disk was asked for is in no ring.
+  if (!embedded_disks_.empty()) uring_->turn_until([this] { return bus_->stopped(); });
+  for (const auto& disk : embedded_disks_) disk->close();
   uring_->drain();
   log_.debug("I/O thread: {} system calls", uring_->enters());
   if (outcome_.end == End::kReboot || outcome_.end == End::kTripleFault) {
@@ -350,6 +381,39 @@ void Machine::stop() {
 
 void Machine::resize_console(u16 columns, u16 rows) {
   if (console_) uring_->post([this, columns, rows] { console_->resize(columns, rows); });
+}
+
+// Whatever the pipe takes of it.
+u64 Machine::send_console_input(std::string_view bytes) {
+  if (!console_input_write_ || bytes.empty()) return 0;
+  const ssize_t written = ::write(console_input_write_.get(), bytes.data(), bytes.size());
+  return written < 0 ? 0 : static_cast<u64>(written);
+}
+
+// As a program of the host does that finds the device's socket, but without one.
+Result<int> Machine::connect_vsock(u32 port) {
+  if (!vsock_) return fail(ErrorKind::kUsage, "cannot connect to port {}: the VM has no vsock device", port);
+  if (state() == State::kCreated)
+    return fail(ErrorKind::kUnavailable, "cannot connect to port {}: the VM does not run yet", port);
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
+    return fail(ErrorKind::kHost, "cannot make a socket: {}", error_text(errno));
+  Fd ours(ends[0]);
+  Fd theirs(ends[1]);
+  ::fcntl(theirs.get(), F_SETFL, O_NONBLOCK);
+  const std::string line = connect_request(port);
+  ::send(ours.get(), line.data(), line.size(), MSG_NOSIGNAL);
+  uring_->call([&] { vsock_->take_client(std::move(theirs)); });
+  theirs.reset();  // when it was not taken
+  for (char answer = 0; answer != '\n';) {
+    const ssize_t got = ::recv(ours.get(), &answer, 1, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      return with_hint(fail(ErrorKind::kUnavailable, "cannot connect to port {}: the guest refuses", port),
+                       "nothing listens there, or the guest has no driver for it yet");
+    }
+  }
+  return ours.release();
 }
 
 void Machine::pause() {

@@ -23,6 +23,7 @@
 #include "devices/fuse/share.h"
 #include "devices/net_end.h"
 #include "devices/power_button.h"
+#include "devices/vsock.h"
 #include "devices/vsock_host.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/guest_memory.h"
@@ -30,6 +31,7 @@
 #include "vmm/base/result.h"
 #include "vmm/base/uring.h"
 #include "vmm/device_bus.h"
+#include "vmm/embedded_disk.h"
 #include "vmm/guest_ram.h"
 #include "vmm/kvm/msi_routes.h"
 #include "vmm/kvm/vm.h"
@@ -52,6 +54,8 @@ class Machine final : private ExitHandler {
   void resize_console(u16 columns, u16 rows);
   void pause();
   void resume();
+  u64 send_console_input(std::string_view bytes);
+  Result<int> connect_vsock(u32 port);
   void set_balloon(u64 bytes);
   MemoryStatistics memory_statistics();
   u64 balloon_bytes() const { return balloon_ ? balloon_->actual_bytes() : 0; }
@@ -69,6 +73,7 @@ class Machine final : private ExitHandler {
   Result<void> create_vm(const Config& config, GuestAddress entry);
   Result<void> attach_devices(const Config& config, std::vector<DiskImage> disks,
                               std::vector<fuse::Share> shares);
+  Result<void> attach_console(const ConsoleConfig& config, const DeviceBus::Host& host);
 
   void set_paused(bool paused);
   void tell_panic(std::string_view detail);
@@ -94,11 +99,14 @@ class Machine final : private ExitHandler {
   TaskScope own_tasks_;
   std::unique_ptr<kvm::Vm> vm_;
   std::unique_ptr<kvm::MsiRoutes> routes_;
+  std::vector<std::unique_ptr<EmbeddedDisk>> embedded_disks_;
+  Fd console_input_read_, console_input_write_;  // a pipe, for what the embedding program types
   std::unique_ptr<ConsoleEnd> console_end_;
   std::vector<std::unique_ptr<NetEnd>> net_ends_;  // as in the configuration
   std::unique_ptr<VsockHost> vsock_host_;
   std::unique_ptr<DeviceBus> bus_;
   Console* console_ = nullptr;           // on the bus, if there is one
+  Vsock* vsock_ = nullptr;               // likewise
   PowerButton* power_button_ = nullptr;  // likewise
   Balloon* balloon_ = nullptr;           // likewise
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;

@@ -52,6 +52,12 @@ void Vm::stop() {
 void Vm::resize_console(std::uint16_t columns, std::uint16_t rows) {
   machine_->resize_console(columns, rows);
 }
+std::size_t Vm::send_console_input(std::string_view bytes) {
+  return machine_->send_console_input(bytes);
+}
+Result<int> Vm::connect_vsock(std::uint32_t port) {
+  return machine_->connect_vsock(port);
+}
 void Vm::set_balloon(std::uint64_t bytes) {
   machine_->set_balloon(bytes);
 }

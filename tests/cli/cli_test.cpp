@@ -130,6 +130,11 @@ TEST_CASE("cli: a message is one line and a hint, and its status fits") {
   CHECK(run({"--disk", "a"}).status == 64);
   CHECK(run({"--disk", "a"}).errors ==
         "error: --kernel: there is no kernel to boot\n  hint: uvmm --kernel bzImage --disk store.erofs\n");
+  const Ending no_path = run({"--kernel", "k", "--vsock", "3"});
+  CHECK(no_path.status == 65);
+  CHECK(no_path.errors ==
+        "error: --vsock 3: path: there is none\n  hint: --vsock CID,path=SOCKET, where host programs "
+        "connect\n");
   CHECK(run({"--kernel", "/nonexistent/k", "--dry-run"}).status == 66);
   CHECK(run({"--config", "/nonexistent/vm.toml"}).status == 66);
   CHECK(run({"--config", "/dev/null/vm.toml"}).status == 66);  // no directory

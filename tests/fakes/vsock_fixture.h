@@ -46,6 +46,7 @@ struct VsockFields {
 
 struct VsockFixture {
   static constexpr u32 kCid = 5;
+  static constexpr u32 kEmbeddedPort = 700;
   static constexpr u32 kGuestPort = 1024;
   static constexpr u32 kBufferBytes = 4096 + sizeof(virtio_vsock_hdr);
 
@@ -255,7 +256,10 @@ struct VsockFixture {
   VsockDirectory directory;
   Log log;
   FakeIo io;
-  std::unique_ptr<VsockHost> host = *VsockHost::open(directory.path + "/s");
+  std::vector<Fd> embedded;  // connections to kEmbeddedPort, which the test serves
+  std::unique_ptr<VsockHost> host =
+      *VsockHost::open(directory.path + "/s",
+                       {{.port = kEmbeddedPort, .connected = [this](int fd) { embedded.emplace_back(fd); }}});
   Vsock device{io, *host, kCid, log};
   FakeRam ram;
   FakeDriver receiver{ram, 64};

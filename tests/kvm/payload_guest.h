@@ -85,7 +85,7 @@ class TemporaryFile {
 struct Payload {
   explicit Payload(const std::string& name) {
     config.name = name;
-    config.kernel = std::string(UVMM_PAYLOADS) + "/" + name + ".elf";
+    config.kernel = std::string(UVMM_PAYLOADS "/").append(name).append(".elf");
     config.kernel_cache = false;
     config.memory.bytes = 64 << 20;
     config.console = {.kind = ConsoleConfig::Kind::kStreams, .output_fd = console.write_end()};

@@ -6,12 +6,17 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <fstream>
 #include <future>
+#include <mutex>
 #include <string>
 #include <thread>
+
+#include <uvmm/disk.hpp>
 
 #include "tests/fakes/loop_device.h"
 #include "tests/kvm/payload_guest.h"
@@ -21,6 +26,63 @@ namespace {
 
 using Catch::Contains;
 using namespace std::chrono_literals;
+
+// A disk of this process's memory. Later is on a thread of its own.
+class MemoryDisk final : public Disk {
+ public:
+  explicit MemoryDisk(std::size_t bytes) : content(bytes, '\0') {}
+  ~MemoryDisk() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    if (server_.joinable()) server_.join();
+  }
+
+  std::uint64_t bytes() const override { return content.size(); }
+  void submit(DiskRequest& request) override {
+    ++requests;
+    if (!answers_later) return serve(request);
+    if (!server_.joinable()) server_ = std::thread([this] { serve_all(); });
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(&request);
+    changed_.notify_all();
+  }
+
+  std::string content;
+  bool answers_later = false;
+  std::atomic<int> requests = 0;
+
+ private:
+  void serve(DiskRequest& request) {
+    char* at = content.data() + request.offset;
+    for (const iovec& buffer : request.buffers) {
+      const bool is_read = request.kind == DiskRequest::Kind::kRead;
+      if (is_read) std::memcpy(buffer.iov_base, at, buffer.iov_len);
+      if (!is_read) std::memcpy(at, buffer.iov_base, buffer.iov_len);
+      at += buffer.iov_len;
+    }
+    request.complete();
+  }
+  void serve_all() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+      if (waiting_.empty()) return;
+      const std::vector<DiskRequest*> now = std::exchange(waiting_, {});
+      lock.unlock();
+      for (DiskRequest* const request : now) serve(*request);
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  std::vector<DiskRequest*> waiting_;
+  std::thread server_;
+};
 
 }  // namespace
 
@@ -133,6 +195,72 @@ TEST_CASE(
   CHECK(vm.run().end == End::kPowerOff);
   host.join();
   CHECK(output + payload.console.text() == "whole\ncut\n");
+}
+
+TEST_CASE("payload: a disk that the embedding program serves, at once or on another thread") {
+  MemoryDisk first(1 << 20), second(4096);
+  first.answers_later = GENERATE(false, true);
+  Payload payload("block");
+  payload.config.disks = {{.path = "first", .disk = &first},
+                          {.path = "second", .read_only = true, .disk = &second}};
+  CHECK(payload.run().end == End::kPowerOff);
+  CHECK_THAT(payload.output, Contains("disk 0: written and verified\n"));
+  CHECK_THAT(payload.output, Contains("disk 1: read-only\n"));
+  CHECK(first.content.substr(8, 8) == std::string("\xa8\xe0\x53\xfa\xcb\xcd\xbb\xf1", 8));
+}
+
+TEST_CASE("payload: a VM that is stopped waits for what the embedding program's disk has") {
+  MemoryDisk disk(1 << 20);
+  disk.answers_later = true;
+  Payload payload("block_speed");
+  payload.config.disks = {{.path = "memory", .queues = 2, .disk = &disk}};
+  payload.config.default_cmdline = false;
+  payload.config.cmdline = "depth=32 queues=2 ticks=30000000000 bytes=4096";
+  Vm vm = payload.create();
+  REQUIRE(vm.start());
+  while (disk.requests < 1000 && !vm.wait_for(1ms)) continue;
+  vm.stop();
+  CHECK(vm.wait().end == End::kStopped);
+  CHECK(disk.requests >= 1000);
+}
+
+TEST_CASE("payload: a console whose output is the embedding program's") {
+  Payload payload("hello");
+  std::string output;
+  payload.config.console = {.kind = ConsoleConfig::Kind::kSink,
+                            .sink = [&](std::string_view bytes) { output += bytes; }};
+  Vm vm = payload.create();
+  CHECK(vm.send_console_input("typed ahead") == 11);
+  CHECK(vm.run().end == End::kPowerOff);
+  CHECK(output == "hello from the guest\n");
+}
+
+TEST_CASE("payload: input that no guest reads is taken as far as there is room") {
+  Payload payload("idle");
+  payload.config.console = {.kind = ConsoleConfig::Kind::kSink, .sink = [](std::string_view) {}};
+  Vm vm = payload.create();
+  const std::string much(1 << 20, 'x');
+  const std::size_t taken = vm.send_console_input(much);
+  CHECK(taken > 0);
+  CHECK(taken < much.size());
+  CHECK(vm.send_console_input(much) == 0);
+}
+
+TEST_CASE("payload: a guest without a driver for sockets is no one to connect to") {
+  Payload payload("idle");
+  Vm without = payload.create();
+  CHECK(without.connect_vsock(22).error().kind == ErrorKind::kUsage);
+  payload.config.vsock = {.cid = 3};
+  Vm vm = payload.create();
+  CHECK(vm.connect_vsock(22).error().kind == ErrorKind::kUnavailable);
+  REQUIRE(vm.start());
+  while (vm.state() == State::kCreated) std::this_thread::sleep_for(1ms);
+  const Result<int> connected = vm.connect_vsock(22);
+  REQUIRE_FALSE(connected);
+  CHECK_THAT(connected.error().message, Contains("the guest refuses"));
+  vm.stop();
+  vm.wait();
+  CHECK_FALSE(vm.connect_vsock(22));
 }
 
 TEST_CASE("payload: with many requests in flight on several queues each has its own sectors") {

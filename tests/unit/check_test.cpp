@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include <uvmm/disk.hpp>
 #include <uvmm/uvmm.hpp>
 
 using namespace uvmm;
@@ -340,11 +341,54 @@ TEST_CASE("[case 162] check: a CID that no guest can have") {
 TEST_CASE("check: a virtio socket's path has room for any port behind it") {
   Config config = good();
   config.vsock = {.cid = 3};
-  CHECK(complaint(config) == "--vsock 3: path: there is none");
   config.vsock->path.assign(96, 'a');
   CHECK(complaint(config).empty());
   config.vsock->path.assign(97, 'a');
   CHECK(complaint(config).ends_with(": longer than the 96 bytes of a socket's path less a port"));
+}
+
+TEST_CASE("check: a port that the caller serves has one who does") {
+  Config config = good();
+  config.vsock = {.cid = 3};
+  config.vsock->listeners = {{.port = 52, .connected = [](int) {}}, {.port = 53, .connected = [](int) {}}};
+  CHECK(complaint(config).empty());
+  config.vsock->listeners[1].port = 52;
+  CHECK(complaint(config) == "--vsock 3: two listen at port 52");
+  config.vsock->listeners = {{.port = 52}};
+  CHECK(complaint(config) == "--vsock 3: nobody listens at port 52");
+}
+
+TEST_CASE("check: a network's socket is one") {
+  Config config = good();
+  config.nets = {{.kind = NetConfig::Kind::kSocket, .fds = {7}}};
+  CHECK(complaint(config).empty());
+  config.nets[0].fds = {7, 8};
+  CHECK(complaint(config) == "--net socket=7:8: one socket, not 2");
+  config.nets[0].fds = {};
+  CHECK(complaint(config) == "--net socket=: there is no descriptor");
+  config.nets[0].fds = {7};
+  config.nets.push_back({.kind = NetConfig::Kind::kFds, .fds = {7}});
+  CHECK(complaint(config) == "--net fd=7: a descriptor of net socket=7");
+}
+
+TEST_CASE("check: disks that the caller serves may have the same name, but are not the same twice") {
+  struct Nothing final : Disk {
+    std::uint64_t bytes() const override { return 512; }
+    void submit(DiskRequest& request) override { request.complete(); }
+  } first, second;
+  Config config = good();
+  config.disks = {{.path = "memory", .disk = &first}, {.path = "memory", .disk = &second}};
+  CHECK(complaint(config).empty());
+  config.disks[1].disk = &first;
+  CHECK(complaint(config) == "--disk memory: the same disk twice, and not read-only");
+}
+
+TEST_CASE("check: a console's sink is there") {
+  Config config = good();
+  config.console.kind = ConsoleConfig::Kind::kSink;
+  CHECK(complaint(config) == "--console: there is no sink");
+  config.console.sink = [](std::string_view) {};
+  CHECK(complaint(config).empty());
 }
 
 TEST_CASE("check: a console's path") {

@@ -92,6 +92,22 @@ TEST_CASE("console end: input is waited for before it is read") {
   CHECK(s.io.pending(0).kind == Op::Kind::kPoll);
 }
 
+TEST_CASE("console end: a sink is given the output at once") {
+  FakeIo io;
+  Log log;
+  std::string got;
+  const auto end = *ConsoleEnd::open(
+      io, {.kind = ConsoleConfig::Kind::kSink, .sink = [&](std::string_view text) { got += text; }}, log);
+  end->start();
+  end->write(bytes("a line\n"));
+  CHECK(got == "a line\n");
+  CHECK(io.empty());
+  end->close();
+  end->write(bytes("late"));
+  CHECK(got == "a line\n");
+  CHECK(end->closed());
+}
+
 TEST_CASE("console end: the end of the input is not asked about again") {
   const i32 result = GENERATE(0, -EIO);
   Streams s;

@@ -118,12 +118,16 @@ TEST_CASE("options: a network device is user, a tap or descriptors, with keys") 
   CHECK(tap.queues == 2);
   CHECK(settings.config.nets[2].kind == NetConfig::Kind::kFds);
   CHECK(settings.config.nets[2].fds == std::vector<int>{5, 7});
+  const NetConfig socket = accepted({"--net", "socket=6"}).config.nets[0];
+  CHECK(socket.kind == NetConfig::Kind::kSocket);
+  CHECK(socket.fds == std::vector<int>{6});
 }
 
 TEST_CASE("[case 164] options: a network device that is none is refused") {
   for (const char* const kind : {"", "usr", "tap", "fd", "user=1", "br=br0"}) {
     CAPTURE(kind);
-    CHECK(refused({"--net", kind}).message.find("is not user, tap=NAME or fd=N[:N...]") != std::string::npos);
+    CHECK(refused({"--net", kind}).message.find("is not user, tap=NAME, fd=N[:N...] or socket=N") !=
+          std::string::npos);
   }
   CHECK(refused({"--net", "fd="}).message == "--net: \"fd=\" is not a number");
   CHECK(refused({"--net", "fd=3:"}).message == "--net: \"fd=3:\" ends with a colon");

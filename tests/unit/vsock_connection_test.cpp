@@ -49,6 +49,23 @@ TEST_CASE("[case 125] vsock connection: a symbolic link is nothing that listens"
   CHECK_FALSE(f.waits_for(Op::Kind::kConnect));
 }
 
+TEST_CASE("vsock connection: a port that the embedding program serves is connected at once") {
+  const u16 type = GENERATE(u16{VIRTIO_VSOCK_TYPE_STREAM}, u16{VIRTIO_VSOCK_TYPE_SEQPACKET});
+  VsockFixture f;
+  const Fields fields{.host_port = VsockFixture::kEmbeddedPort, .type = type};
+  f.send(VIRTIO_VSOCK_OP_REQUEST, fields);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RESPONSE);
+  REQUIRE(f.embedded.size() == 1);
+  int kind = 0;
+  socklen_t bytes = sizeof kind;
+  REQUIRE(::getsockopt(f.embedded[0].get(), SOL_SOCKET, SO_TYPE, &kind, &bytes) == 0);
+  CHECK(kind == (type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET));
+  Fields data = fields;
+  if (type == VIRTIO_VSOCK_TYPE_SEQPACKET) data.flags = VIRTIO_VSOCK_SEQ_EOM;
+  f.send(VIRTIO_VSOCK_OP_RW, data, "hello");
+  CHECK(f.take_all() == "hello");
+}
+
 TEST_CASE("vsock connection: a program whose queue is full is asked again, for two seconds") {
   VsockFixture f;
   f.send(VIRTIO_VSOCK_OP_REQUEST);

@@ -30,6 +30,27 @@ TEST_CASE("vsock host: two sockets for their owner only, which go when it does")
   }
 }
 
+TEST_CASE("vsock host: without a path there is nothing in the file system") {
+  const auto host = *VsockHost::open("");
+  CHECK(host->stream_listener() == -1);
+  CHECK(host->record_listener() == -1);
+  CHECK_FALSE(host->address_of(52));
+  host->close();
+}
+
+TEST_CASE("vsock host: the embedding program gets the other end of a connection to its port") {
+  Fd theirs;
+  const auto host = *VsockHost::open("", {{.port = 52, .connected = [&](int fd) { theirs = Fd(fd); }}});
+  CHECK_FALSE(host->connect_to_embedder(53, VIRTIO_VSOCK_TYPE_STREAM));
+  const Fd ours = host->connect_to_embedder(52, VIRTIO_VSOCK_TYPE_STREAM);
+  REQUIRE(ours);
+  REQUIRE(theirs);
+  CHECK(::send(ours.get(), "x", 1, 0) == 1);
+  char got = 0;
+  CHECK(::recv(theirs.get(), &got, 1, 0) == 1);
+  CHECK(got == 'x');
+}
+
 TEST_CASE("[case 169] vsock host: a path that is taken is refused, and nothing stays") {
   const VsockDirectory directory;
   const std::string path = directory.path + "/vm";

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "devices/connect_line.h"
 #include "tests/fakes/vsock_fixture.h"
 
 namespace uvmm {
@@ -298,6 +299,32 @@ TEST_CASE("vsock: a driver that comes after a reset starts afresh") {
   rx.queue.stop();
   tx.queue.stop();
   f.reset();
+}
+
+TEST_CASE("vsock: a client that is brought names its port as others do") {
+  VsockFixture f;
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+  const Fd ours(ends[0]);
+  f.device.take_client(Fd(ends[1]));
+  f.say_line(connect_request(22));
+  const auto request = f.packet();
+  REQUIRE(request);
+  CHECK(request->header.op == VIRTIO_VSOCK_OP_REQUEST);
+  CHECK(request->header.dst_port == 22);
+}
+
+TEST_CASE("vsock: without a driver a client that is brought is sent away") {
+  FakeIo io;
+  Log log;
+  const auto host = *VsockHost::open("");
+  Vsock device(io, *host, 3, log);
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+  const Fd ours(ends[0]);
+  device.take_client(Fd(ends[1]));
+  CHECK(at_end(ours));
+  CHECK(device.connections() == 0);
 }
 
 TEST_CASE("vsock: the receive queue alone can be stopped, too") {

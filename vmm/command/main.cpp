@@ -309,6 +309,11 @@ int run_command(std::span<const char* const> argv) {
     return refuse(messages, {ErrorKind::kUsage, "--kernel: there is no kernel to boot",
                              "uvmm --kernel bzImage --disk store.erofs"});
   }
+  if (const std::optional<VsockConfig>& vsock = settings.config.vsock; vsock && vsock->path.empty()) {
+    const Error error{ErrorKind::kBadData, fmt::format("--vsock {}: path: there is none", vsock->cid),
+                      "--vsock CID,path=SOCKET, where host programs connect"};
+    return refuse(messages, locate(error, parsed->origins));
+  }
   return start(std::move(*parsed), messages);
 }
 

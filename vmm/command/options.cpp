@@ -112,7 +112,7 @@ constexpr Field kDisk[] = {
 };
 constexpr Field kNet[] = {
     field<NetKind, NetConfig, std::identity{}>(
-        "kind", "user|tap=NAME|fd=N[:N...]",
+        "kind", "user|tap=NAME|fd=N[:N...]|socket=N",
         "without privileges; a tap, made if it is not there; taps that uvmm inherits"),
     of_net<Forwards, &NetConfig::forwards>("forward", "tcp|udp:[ADDRESS]:PORT-[ADDRESS]:PORT",
                                            "with user: a port of the host, then of the guest; repeatable"),
@@ -183,7 +183,7 @@ constexpr Option kOptions[] = {
     {.name = "cpus", .section = "Machine", .help = "virtual CPUs", .fields = kCpus, .place = kConfig},
     {.name = "memory", .section = "Machine", .help = "RAM", .fields = kMemoryFields, .place = kMemory},
     {.name = "disk", .section = "Devices", .help = "raw image or block device; repeatable", .fields = kDisk, .place = kDisks},
-    {.name = "net", .section = "Devices", .help = "network: user, tap=NAME or fd=N[:N...]; repeatable", .fields = kNet, .place = kNets},
+    {.name = "net", .section = "Devices", .help = "network: user, tap=NAME, fd=N[:N...] or socket=N; repeatable", .fields = kNet, .place = kNets},
     {.name = "vsock", .section = "Devices", .help = "sockets between host and guest, without a network", .fields = kVsock, .place = kVsockPlace},
     {.name = "share", .section = "Devices", .help = "directory for the guest, by virtio-fs; repeatable", .fields = kShare, .place = kShares},
     {.name = "balloon", .section = "Devices", .help = "gives memory that the guest does not use back to the host", .fields = kBalloon, .place = kBalloonPlace},

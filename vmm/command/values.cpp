@@ -253,9 +253,10 @@ Complaint NetKind::parse(std::string_view text, NetConfig& value) {
     value.tap = text.substr(4);
     return {};
   }
-  if (!text.starts_with("fd=")) return "is not user, tap=NAME or fd=N[:N...]";
+  const bool is_socket = text.starts_with("socket=");
+  if (!is_socket && !text.starts_with("fd=")) return "is not user, tap=NAME, fd=N[:N...] or socket=N";
   std::vector<int> fds;
-  for (std::string_view rest = text.substr(3); fds.empty() || !rest.empty();) {
+  for (std::string_view rest = text.substr(text.find('=') + 1); fds.empty() || !rest.empty();) {
     const std::size_t colon = rest.find(':');
     std::uint64_t fd = 0;
     if (Complaint complaint = parse_number(rest.substr(0, colon), std::numeric_limits<int>::max(), fd);
@@ -266,7 +267,7 @@ Complaint NetKind::parse(std::string_view text, NetConfig& value) {
     rest.remove_prefix(colon + 1);
     if (rest.empty()) return "ends with a colon";
   }
-  value.kind = NetConfig::Kind::kFds;
+  value.kind = is_socket ? NetConfig::Kind::kSocket : NetConfig::Kind::kFds;
   value.fds = std::move(fds);
   return {};
 }
@@ -279,6 +280,8 @@ std::string NetKind::print(const NetConfig& value) {
       return toml_string("tap=" + value.tap);
     case NetConfig::Kind::kFds:
       return toml_string(fmt::format("fd={}", fmt::join(value.fds, ":")));
+    case NetConfig::Kind::kSocket:
+      return toml_string(fmt::format("socket={}", fmt::join(value.fds, ":")));
   }
   return toml_string("user");
 }

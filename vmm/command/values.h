@@ -138,7 +138,7 @@ struct BalloonSize {
   static std::string print(const BalloonConfig& value);
 };
 
-// user | tap=NAME | fd=N[:N...]
+// user | tap=NAME | fd=N[:N...] | socket=N
 struct NetKind {
   static constexpr FileType kFileType = FileType::kString;
   static Complaint parse(std::string_view text, NetConfig& value);

@@ -15,10 +15,13 @@
 #include <string_view>
 #include <vector>
 
+#include <uvmm/api.h>
 #include <uvmm/error.hpp>
 #include <uvmm/monitor.hpp>
 
 namespace uvmm {
+
+class Disk;  // uvmm/disk.hpp
 
 struct MemoryConfig {
   std::uint64_t bytes = std::uint64_t{512} << 20;
@@ -45,6 +48,9 @@ struct DiskConfig {
   bool direct = false;            // O_DIRECT
   std::uint16_t queues = 0;       // 0: one per vCPU, four at most
   bool lock = true;               // an OFD lock: shared when read-only, else exclusive
+  // A disk that the caller serves, in place of an image; `path` is then its name for messages, and of the
+  // rest only read_only, root, serial and queues count. Borrowed: must outlive the Vm.
+  Disk* disk = nullptr;
 };
 
 // A port of the host that user-mode networking passes on to the guest.
@@ -63,6 +69,9 @@ struct NetConfig {
     kUser,  // user-mode networking: needs neither privileges nor set-up
     kTap,   // the tap `tap`: an existing one, or, with CAP_NET_ADMIN, one made for the time of the Vm
     kFds,   // taps or macvtaps that the caller has opened: `fds`, one for each queue pair
+    // A socket of messages (SOCK_SEQPACKET or SOCK_DGRAM), the one of `fds`: each message is an Ethernet
+    // frame. With socketpair() the caller has the other end.
+    kSocket,
   };
   Kind kind = Kind::kUser;
   std::string tap;
@@ -98,12 +107,15 @@ struct ConsoleConfig {
     kStreams,  // two descriptors that the caller lends: a terminal, pipes, files
     kFile,     // output appended to `path`; no input
     kUnix,     // a listening Unix socket at `path`, mode 0600; one client at a time, others wait
+    kSink,     // output to `sink`; input from Vm::send_console_input()
   };
   Kind kind = Kind::kOff;
   int input_fd = -1;    // kStreams: -1 for none. Borrowed: must outlive the Vm.
   int output_fd = -1;   // kStreams: likewise
   bool escape = false;  // kStreams: Ctrl-a x ends the VM, Ctrl-a a sends Ctrl-a
   std::string path;
+  // Called on the thread that runs the VM, which serves all of its devices.
+  std::function<void(std::string_view bytes)> sink;
 };
 
 // A secret or setting for the guest's service manager (systemd.system-credentials(7)); the guest finds it in
@@ -113,13 +125,22 @@ struct CredentialConfig {
   std::string path;  // of the file with its value
 };
 
+// A port of CID 2 that the caller serves.
+struct VsockListener {
+  std::uint32_t port = 0;
+  // Called on the thread that runs the VM, with the host's end of each connection that the guest makes to the
+  // port: a stream or seqpacket socket, as the guest asks, which is the callee's to close.
+  std::function<void(int fd)> connected;
+};
+
 // A virtio socket device: connections between programs of the guest and of the host, without a network. At
 // `path` host programs connect to the guest's ports; what the guest connects to at CID 2 is looked for at
 // `path` with "_" and the port appended. `path` with "_seqpacket" is `path` for records. Both are created
 // with mode 0600 and go with the Vm.
 struct VsockConfig {
-  std::uint32_t cid = 0;  // the guest's address: from 3 on, and not 2^32 - 1
-  std::string path;       // at most 96 bytes
+  std::uint32_t cid = 0;                 // the guest's address: from 3 on, and not 2^32 - 1
+  std::string path;                      // at most 96 bytes; empty: no sockets in the file system
+  std::vector<VsockListener> listeners;  // these ports are not looked for at `path`
 };
 
 struct Config {
@@ -157,7 +178,7 @@ class MachineThread;
 // One virtual machine. create() opens and checks everything, run() lends the calling thread to the VM's I/O
 // until its end. create, run and the destructor belong to one thread at a time; the others may be called from
 // any thread while the Vm exists.
-class Vm {
+class UVMM_API Vm {
  public:
   // Checks the whole configuration before anything is opened or created. Nothing is left behind on failure.
   static Result<Vm> create(Config config, Callbacks callbacks = {});
@@ -195,6 +216,15 @@ class Vm {
   // not wait; before run(), the guest learns of it when its driver starts.
   void resize_console(std::uint16_t columns, std::uint16_t rows);
 
+  // Types `bytes` on a console of kind kSink. Does not wait: says how many of them were taken, which are
+  // fewer while the guest does not read.
+  std::size_t send_console_input(std::string_view bytes);
+
+  // Connects to a port of the guest's, as a stream, while the VM runs. Waits for the guest's answer, which
+  // comes within seconds, and gives a descriptor that is the caller's to close. Not to be called by what the
+  // VM calls.
+  Result<int> connect_vsock(std::uint32_t port);
+
   // Asks the guest to do without so many bytes of its RAM, in steps of 4 KiB. Does not wait: balloon_bytes()
   // tells how far the guest has come. Nothing happens in a guest without a driver for it.
   void set_balloon(std::uint64_t bytes);
@@ -217,12 +247,12 @@ class Vm {
   int end_fd() const;
 
  private:
-  explicit Vm(std::unique_ptr<Machine> machine);
+  __attribute__((visibility("hidden"))) explicit Vm(std::unique_ptr<Machine> machine);
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<MachineThread> thread_;  // once start() was called; ends before the machine
 };
 
 // Checks `config` on its own, without opening or starting anything that create() would leave behind.
-Result<void> check(const Config& config);
+UVMM_API Result<void> check(const Config& config);
 
 }  // namespace uvmm
