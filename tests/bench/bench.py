@@ -101,8 +101,13 @@ class Bench:
         self.results.add("start: processor time", median(ours, 1) / 1000, "ms", median(floor, 1) / 1000, "floor")
 
     def create(self):
-        us = self.library("create", PAYLOADS + "poweroff.elf")["create"]
-        self.results.add("create: Vm::create to KVM_RUN", us / 1000, "ms")
+        us = self.library("create", PAYLOADS + "poweroff.elf")
+        self.results.add("create: Vm::create to KVM_RUN", us["create"] / 1000, "ms")
+        self.results.add("create: a Vm's destruction", us["destroy"] / 1000, "ms")
+        each = self.library("many", PAYLOADS + "idle.elf")
+        self.results.add("create: 100 at once, each", each["many-create"] / 1000, "ms")
+        self.results.add("create: their destruction, each", each["many-destroy"] / 1000, "ms")
+        self.results.add("create: memory of each of 100", each["many-kib"], "KiB", counts=f"{each['many-threads']:.0f} threads")
 
     def kernel_load(self):
         us = self.library("kernel-load", os.environ["BENCH_DEBIAN"])
