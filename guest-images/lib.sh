@@ -25,7 +25,7 @@ test_packages=(
   /usr/include/catch2/catch.hpp:catch2 iasl:acpica-tools python3:python3 fio:fio mkfs.ext4:e2fsprogs
   xz:xz-utils bzip2:bzip2 lzop:lzop lz4:lz4 zstd:zstd mkfs.erofs:erofs-utils mksquashfs:squashfs-tools mkfs.xfs:xfsprogs
   mkfs.btrfs:btrfs-progs dmidecode:dmidecode ip:iproute2 ethtool:ethtool iperf3:iperf3 curl:curl passt:passt dropbear:dropbear-bin ssh:openssh-client
-  git:git sqlite3:sqlite3 make:make rsync:rsync /usr/lib/python3/dist-packages/jsonschema:python3-jsonschema
+  git:git sqlite3:sqlite3 make:make rsync:rsync file:file /usr/lib/python3/dist-packages/jsonschema:python3-jsonschema
   nix-instantiate:nix-bin pkg-config:pkgconf
 )
 
