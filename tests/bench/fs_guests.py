@@ -99,8 +99,8 @@ class Calls:
         self.process.send_signal(signal.SIGINT)
         self.process.wait()
         with open(self.file) as file:
-            numbers = [int(line) for line in file if line.strip().isdigit()]
-        return numbers[-1] if numbers else 0  # the total
+            totals = [int(line.split()[0]) for line in file if line.split()[1:] == ["total"]]
+        return sum(totals)
 
 
 def run(who, command, work, count_calls):
