@@ -91,10 +91,16 @@ TEST_CASE_METHOD(Fixture, "control router: a reset is one") {
 }
 
 TEST_CASE_METHOD(Fixture, "control router: a balloon's size is a number or a size") {
-  CHECK(ask("GET", "/v1/balloon").response.body == "{\"target_bytes\":0,\"actual_bytes\":4096}\n");
+  CHECK(ask("GET", "/v1/balloon").response.body ==
+        "{\"target_bytes\":0,\"actual_bytes\":4096,\"guest\":{}}\n");
+  target.memory->guest.free_bytes = 8192;
+  target.memory->guest.major_faults = 3;
+  CHECK_THAT(ask("GET", "/v1/balloon").response.body,
+             Contains(R"("guest":{"free_bytes":8192,"major_faults":3})"));
   CHECK(ask("PUT", "/v1/balloon", R"({"target":"1M"})").response.status == 200);
   CHECK(ask("PUT", "/v1/balloon", R"({"target":4096})").response.body ==
-        "{\"target_bytes\":4096,\"actual_bytes\":4096}\n");
+        "{\"target_bytes\":4096,\"actual_bytes\":4096,"
+        "\"guest\":{\"free_bytes\":8192,\"major_faults\":3}}\n");
   CHECK(target.calls == Calls{"balloon 1048576", "balloon 4096"});
   CHECK(ask("PUT", "/v1/balloon", R"({"target":"513M"})").response.status == 400);
   target.memory.reset();

@@ -129,7 +129,17 @@ Reply post_reboot(Target& target, const Request& request, std::string_view) {
 // --- devices
 
 Response balloon_response(const Target::Balloon& balloon) {
-  return json_response({{"target_bytes", balloon.target}, {"actual_bytes", balloon.actual}});
+  const MemoryStatistics& guest = balloon.guest;
+  const std::pair<const char*, std::optional<std::uint64_t>> all[] = {
+      {"total_bytes", guest.total_bytes},           {"free_bytes", guest.free_bytes},
+      {"available_bytes", guest.available_bytes},   {"cache_bytes", guest.cache_bytes},
+      {"swapped_in_bytes", guest.swapped_in_bytes}, {"swapped_out_bytes", guest.swapped_out_bytes},
+      {"major_faults", guest.major_faults},         {"minor_faults", guest.minor_faults},
+  };
+  ordered_json says = ordered_json::object();
+  for (const auto& [name, value] : all)
+    if (value) says[name] = *value;
+  return json_response({{"target_bytes", balloon.target}, {"actual_bytes", balloon.actual}, {"guest", says}});
 }
 
 Response no_balloon() {

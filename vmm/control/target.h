@@ -33,6 +33,7 @@ class Target {
     std::uint64_t target = 0;  // bytes
     std::uint64_t actual = 0;
     std::uint64_t memory = 0;  // the guest's RAM
+    MemoryStatistics guest;    // what it says of it
   };
   virtual std::optional<Balloon> balloon() const = 0;  // nothing: there is none
   virtual void set_balloon(std::uint64_t bytes) = 0;

@@ -59,8 +59,10 @@ void VmTarget::reboot() {
 
 std::optional<Target::Balloon> VmTarget::balloon() const {
   if (!settings_.config.balloon.enabled) return std::nullopt;
-  return Balloon{
-      .target = balloon_bytes_, .actual = vm_.balloon_bytes(), .memory = settings_.config.memory.bytes};
+  return Balloon{.target = balloon_bytes_,
+                 .actual = vm_.balloon_bytes(),
+                 .memory = settings_.config.memory.bytes,
+                 .guest = vm_.memory_statistics()};
 }
 
 void VmTarget::set_balloon(std::uint64_t bytes) {
