@@ -96,7 +96,7 @@ TEST_CASE_METHOD(Fixture, "control router: a balloon's size is a number or a siz
   target.memory->guest.free_bytes = 8192;
   target.memory->guest.major_faults = 3;
   CHECK_THAT(ask("GET", "/v1/balloon").response.body,
-             Contains(R"("guest":{"free_bytes":8192,"major_faults":3})"));
+             Catch::Matchers::Contains(R"("guest":{"free_bytes":8192,"major_faults":3})"));
   CHECK(ask("PUT", "/v1/balloon", R"({"target":"1M"})").response.status == 200);
   CHECK(ask("PUT", "/v1/balloon", R"({"target":4096})").response.body ==
         "{\"target_bytes\":4096,\"actual_bytes\":4096,"
