@@ -109,7 +109,7 @@ bool wants_file(const Option& option) {
 }
 
 // For a shell's single quotes.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string result;
   for (const char byte : text) result += byte == '\'' ? std::string("'\\''") : std::string(1, byte);
   return result;
@@ -177,7 +177,7 @@ std::string zsh_completion() {
       if (byte == '[' || byte == ']' || byte == ':') help += '\\';
       help += byte;
     }
-    text += fmt::format("  '*{}[{}]", name_of(option), quoted(help));
+    text += fmt::format("  '*{}[{}]", name_of(option), in_quotes(help));
     const std::vector<std::string> words = words_of(option.first().value);
     if (!option.is_switch()) {
       const std::string action = !words.empty()       ? fmt::format("({})", fmt::join(words, " "))
@@ -196,14 +196,14 @@ std::string fish_completion() {
   std::string text = "# Completion of uvmm for fish, made by `uvmm --help fish`.\n";
   for (const Subcommand& subcommand : kSubcommands)
     text += fmt::format("complete -c uvmm -n __fish_is_first_token -a {} -d '{}'\n", subcommand.name,
-                        quoted(subcommand.help));
+                        in_quotes(subcommand.help));
   for (const Option& option : options()) {
     text += fmt::format("complete -c uvmm -l {}", name_of(option).substr(2));
     if (option.letter != 0) text += fmt::format(" -s {}", option.letter);
     const std::vector<std::string> words = words_of(option.first().value);
     if (!option.is_switch() && !option.optional_value) text += wants_file(option) ? " -r" : " -x";
     if (!words.empty()) text += fmt::format(" -a '{}'", fmt::join(words, " "));
-    text += fmt::format(" -d '{}'\n", quoted(option.help));
+    text += fmt::format(" -d '{}'\n", in_quotes(option.help));
   }
   return text;
 }
