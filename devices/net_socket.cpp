@@ -39,7 +39,7 @@ Result<std::unique_ptr<NetEnd>> NetSocket::open(const NetConfig& config) {
   return std::unique_ptr<NetEnd>(new NetSocket(std::move(fd), mtu + kLinkBytes));
 }
 
-NetSocket::NetSocket(Fd fd, u32 longest_frame) : fd_(std::move(fd)), longest_frame_(longest_frame) {
+NetSocket::NetSocket(Fd fd, u32 longest_frame) : PlainNetEnd(longest_frame), fd_(std::move(fd)) {
   list_.reserve(kMostPieces);
 }
 
@@ -64,16 +64,6 @@ Task<i32> NetSocket::readable(Io& io, u16) {
   const int fd = fd_.get();
   const i32 ready = co_await io.poll(fd, POLLIN);
   co_return ready;
-}
-
-// One at a time, so that those that wait for room keep their order.
-Task<i32> NetSocket::send(Io& io, u16, std::span<const iovec> frame) {
-  while (sending_) co_await turn_to_send_.wait();
-  sending_ = true;
-  const i32 sent = co_await send_in_turn(io, frame);
-  sending_ = false;
-  turn_to_send_.resume_one();
-  co_return sent;
 }
 
 Task<i32> NetSocket::send_in_turn(Io& io, std::span<const iovec> frame) {

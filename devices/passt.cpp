@@ -58,8 +58,8 @@ std::vector<std::string> passt_arguments(const NetConfig& config) {
 }
 
 PasstEnd::PasstEnd(std::vector<std::string> arguments, u16 mtu, Log& log)
-    : arguments_(std::move(arguments)),
-      longest_frame_((mtu != 0 ? mtu : kDefaultMtu) + kEthernetBytes),
+    : PlainNetEnd((mtu != 0 ? mtu : kDefaultMtu) + kEthernetBytes),
+      arguments_(std::move(arguments)),
       log_(log) {}
 
 Result<std::unique_ptr<NetEnd>> PasstEnd::start(const NetConfig& config, Log& log) {
@@ -137,15 +137,6 @@ Task<i32> PasstEnd::readable(Io& io, u16) {
   const u32 events = POLLIN;
   const i32 ready = co_await io.poll(fd, events);
   co_return ready;
-}
-
-Task<i32> PasstEnd::send(Io& io, u16, std::span<const iovec> frame) {
-  while (sending_) co_await turn_to_send_.wait();
-  sending_ = true;
-  const i32 sent = co_await send_in_turn(io, frame);
-  sending_ = false;
-  turn_to_send_.resume_one();
-  co_return sent;
 }
 
 // What takes nothing any more may still be open for reading, and be waited for there: whoever does is told

@@ -15,13 +15,12 @@
 
 #include "devices/child_process.h"
 #include "devices/frame_stream.h"
-#include "devices/net_end.h"
+#include "devices/plain_net_end.h"
 #include "vmm/base/log.h"
-#include "vmm/base/wait_list.h"
 
 namespace uvmm {
 
-class PasstEnd final : public NetEnd {
+class PasstEnd final : public PlainNetEnd {
  public:
   static constexpr u64 kFirstPause = 100'000'000;  // nanoseconds
   static constexpr u64 kLongestPause = 10'000'000'000;
@@ -29,12 +28,6 @@ class PasstEnd final : public NetEnd {
   // Starts passt. Refused, with a remedy, if it is not installed.
   static Result<std::unique_ptr<NetEnd>> start(const NetConfig& config, Log& log);
 
-  u64 offloads() const override { return 0; }
-  u16 pairs() const override { return 1; }
-  u32 longest_frame() const override { return longest_frame_; }
-  Result<void> set_offloads(u64) override { return {}; }
-  Result<void> set_pairs(u16) override { return {}; }
-  Task<i32> send(Io& io, u16 pair, std::span<const iovec> frame) override;
   i32 receive(Io& io, u16 pair, std::span<const iovec> buffers) override;
   Task<i32> readable(Io& io, u16 pair) override;
   bool link_up() const override { return running_.has_value(); }
@@ -55,16 +48,13 @@ class PasstEnd final : public NetEnd {
   void lost(i32 reason);
   void restart();
   i32 not_sent(i32 reason) const;
-  Task<i32> send_in_turn(Io& io, std::span<const iovec> frame);
+  Task<i32> send_in_turn(Io& io, std::span<const iovec> frame) override;
   Task<i32> flush(Io& io);
 
   const std::vector<std::string> arguments_;
-  const u32 longest_frame_;
   Log& log_;
   std::optional<Running> running_;
   u64 pause_ = kFirstPause;
-  bool sending_ = false;
-  WaitList turn_to_send_;
 };
 
 // passt's command line for `config`.
