@@ -13,6 +13,7 @@
 
 #include "vmm/command/failure.h"
 #include "vmm/command/terminal.h"
+#include "vmm/command/thread.h"
 
 // The linker's: where the program's code begins and ends.
 extern "C" char __executable_start;
@@ -120,16 +121,13 @@ void block_signals() {
 
 Result<void> watch_signals(Vm& vm, const std::vector<std::string>& files) {
   auto* const watch = new Watch{vm, {files.begin(), files.end()}};  // the thread's, which never ends
-  pthread_attr_t attributes;
-  pthread_t thread;
-  ::pthread_attr_init(&attributes);
-  ::pthread_attr_setstacksize(&attributes, kStackBytes);
-  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  const int error = ::pthread_create(&thread, &attributes, watch_thread, watch);
-  ::pthread_attr_destroy(&attributes);
-  if (error == 0) return {};
-  delete watch;
-  return fail(ErrorKind::kHost, "cannot start a thread: {}", error_text(error));
+  const Result<pthread_t> thread = start_thread(kStackBytes, watch_thread, watch);
+  if (!thread) {
+    delete watch;
+    return std::unexpected(thread.error());
+  }
+  ::pthread_detach(*thread);
+  return {};
 }
 
 int ending_signal() {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "vmm/command/failure.h"
+#include "vmm/command/thread.h"
 
 namespace uvmm::control {
 namespace {
@@ -123,21 +124,13 @@ GuestNotify::~GuestNotify() {
 }
 
 Result<void> GuestNotify::start() {
-  pthread_attr_t attributes;
-  pthread_t thread;
-  ::pthread_attr_init(&attributes);
-  ::pthread_attr_setstacksize(&attributes, kStackBytes);
-  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  const int error = ::pthread_create(
-      &thread, &attributes,
-      [](void* self) -> void* {
-        static_cast<GuestNotify*>(self)->listen();
-        return nullptr;
-      },
-      this);
-  ::pthread_attr_destroy(&attributes);
-  if (error != 0)
-    return command::fail(ErrorKind::kHost, "cannot start a thread: {}", command::error_text(error));
+  const auto main = [](void* self) -> void* {
+    static_cast<GuestNotify*>(self)->listen();
+    return nullptr;
+  };
+  const Result<pthread_t> thread = command::start_thread(kStackBytes, main, this);
+  if (!thread) return std::unexpected(thread.error());
+  ::pthread_detach(*thread);
   notify_manager(manager_, "STATUS=The guest is booting");
   return {};
 }

@@ -6,8 +6,6 @@
 // address of a port of the host (systemd.system-credentials(7)), and what it says there is passed on.
 #pragma once
 
-#include <pthread.h>
-
 #include <memory>
 #include <optional>
 #include <string>

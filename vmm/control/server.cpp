@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "vmm/command/failure.h"
+#include "vmm/command/thread.h"
 
 namespace uvmm::control {
 namespace {
@@ -36,19 +37,13 @@ Result<std::unique_ptr<Server>> Server::start(int listener, Target& target, cons
   std::unique_ptr<Server> server(new Server(listener, target, events, patience));
   if (!server->wake_ || events.added_fd() < 0)
     return command::fail(ErrorKind::kHost, "cannot create an eventfd: {}", command::error_text(errno));
-  pthread_attr_t attributes;
-  ::pthread_attr_init(&attributes);
-  ::pthread_attr_setstacksize(&attributes, kStackBytes);
-  const int error = ::pthread_create(
-      &server->thread_, &attributes,
-      [](void* self) -> void* {
-        static_cast<Server*>(self)->run();
-        return nullptr;
-      },
-      server.get());
-  ::pthread_attr_destroy(&attributes);
-  if (error != 0)
-    return command::fail(ErrorKind::kHost, "cannot start a thread: {}", command::error_text(error));
+  const auto main = [](void* self) -> void* {
+    static_cast<Server*>(self)->run();
+    return nullptr;
+  };
+  const Result<pthread_t> thread = command::start_thread(kStackBytes, main, server.get());
+  if (!thread) return std::unexpected(thread.error());
+  server->thread_ = *thread;
   server->joinable_ = true;
   ::pthread_setname_np(server->thread_, "control");
   return server;
