@@ -190,8 +190,8 @@ Result<void> watch(Vm& vm, const Settings& settings, const Presence& presence) {
 }
 
 // Ends the process by itself, with the Vm as it is: see leave().
-[[noreturn]] void run(Vm& vm, const Settings& settings, Presence& presence, control::EventLog& events,
-                      Messages& messages) {
+[[noreturn]] void run(Vm& vm, const Settings& settings, Presence& presence,
+                      const std::optional<control::EventLog>& events, Messages& messages) {
   const bool interactive = settings.config.console.escape;
   messages.log(LogLevel::kInfo, fmt::format("kernel command line: {}", vm.cmdline()));
   if (interactive && !settings.quiet) print(STDERR_FILENO, "uvmm: Ctrl-a x leaves\n");
@@ -206,7 +206,7 @@ Result<void> watch(Vm& vm, const Settings& settings, const Presence& presence) {
   control::VmTarget target(vm, settings, messages);
   std::unique_ptr<control::Server> server;
   if (presence.control) {
-    auto started = control::Server::start(presence.control->fd(), target, events);
+    auto started = control::Server::start(presence.control->fd(), target, *events);
     if (!started) refuse_to_run(started.error());
     server = std::move(*started);
   }
@@ -243,10 +243,10 @@ int start(Parsed parsed, Messages& messages) {
     notify = std::move(*prepared);
   }
   int status = 0;
-  control::EventLog events;
-  const bool controlled = settings.control.kind != ControlChoice::Kind::kOff;
+  std::optional<control::EventLog> events;
+  if (settings.control.kind != ControlChoice::Kind::kOff) events.emplace();
   std::optional<Vm> vm = create(settings.config, settings.log_level, parsed.origins, messages,
-                                controlled ? &events : nullptr, status);
+                                events ? &*events : nullptr, status);
   if (!vm) return status;
   block_signals();  // no sooner: to unpack a kernel or to fill memory may take long
 
