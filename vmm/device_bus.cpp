@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/device_bus.h"
 
-#include <sys/eventfd.h>
-
 #include <algorithm>
+
+#include "vmm/base/event_fd.h"
 
 namespace uvmm {
 namespace {
@@ -64,8 +64,7 @@ Result<void> DeviceBus::attach(std::unique_ptr<VirtioDevice> device, std::string
 
   std::vector<int> doorbells;
   for (u16 queue = 0; queue < slot.device->queue_sizes().size(); ++queue) {
-    Fd doorbell(::eventfd(0, EFD_CLOEXEC));
-    if (!doorbell) return fail(ErrorKind::kHost, "cannot create an eventfd: {}", error_text(errno));
+    Fd doorbell = UVMM_TRY(create_eventfd());
     const GuestAddress where = guest(bar_address(number)) + PciTransport::doorbell_offset(queue);
     UVMM_CHECK(host.vm.ioeventfd(where, doorbell.get()));
     doorbells.push_back(doorbell.get());

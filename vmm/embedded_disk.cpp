@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "vmm/base/event_fd.h"
+
 namespace uvmm {
 namespace {
 
@@ -29,8 +31,7 @@ Result<std::unique_ptr<EmbeddedDisk>> EmbeddedDisk::create(Io& inner, const Disk
     return fail(ErrorKind::kBadData, "cannot use disk {}: its size, {} bytes, is not a multiple of {}",
                 config.path, bytes, kSectorSize);
   }
-  Fd wake_fd(::eventfd(0, EFD_CLOEXEC));
-  if (!wake_fd) return fail(ErrorKind::kHost, "cannot create an eventfd: {}", error_text(errno));
+  Fd wake_fd = UVMM_TRY(create_eventfd());
   return std::unique_ptr<EmbeddedDisk>(new EmbeddedDisk(inner, config, std::move(wake_fd)));
 }
 

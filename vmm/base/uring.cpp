@@ -10,6 +10,8 @@
 #include <array>
 #include <cassert>
 
+#include "vmm/base/event_fd.h"
+
 namespace uvmm {
 namespace {
 
@@ -125,8 +127,7 @@ Result<void> Uring::initialise(u32 entries) {
   }
   ring_exists_ = true;
 
-  wake_fd_ = Fd(::eventfd(0, EFD_CLOEXEC));
-  if (!wake_fd_) return fail(ErrorKind::kHost, "cannot create an eventfd: {}", error_text(errno));
+  wake_fd_ = UVMM_TRY(create_eventfd());
   return {};
 }
 

@@ -5,6 +5,8 @@
 
 #include <cassert>
 
+#include "vmm/base/event_fd.h"
+
 namespace uvmm::kvm {
 namespace {
 
@@ -35,8 +37,7 @@ kvm_irq_routing_entry msi_routing_entry(u32 gsi, const MsiMessage& message, bool
 }
 
 Result<InterruptLine> MsiRoutes::add_line() {
-  Fd event_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event_fd) return fail(ErrorKind::kHost, "cannot create an eventfd: {}", error_text(errno));
+  Fd event_fd = UVMM_TRY(create_eventfd(EFD_NONBLOCK));
   const InterruptLine line{u32(lines_.size()), event_fd.get()};
   UVMM_CHECK(vm_.irqfd(line.event_fd, line.gsi));
   lines_.push_back({.event_fd = std::move(event_fd)});
