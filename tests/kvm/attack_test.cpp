@@ -200,7 +200,7 @@ TEST_CASE("attack: [case 44] a BAR that is moved under doorbells stays where it 
   CHECK_THAT(payload.output, Contains("moves: "));
 }
 
-TEST_CASE("attack: [case 29] doorbells without buffers take no time from another device") {
+TEST_CASE("attack: [case 29] doorbells without buffers take no time from another device", "[alone]") {
   const TemporaryFile disk(numbered_sectors()), stormed(numbered_sectors());
   Payload payload("latency");
   payload.config.cpus = 2;
@@ -209,7 +209,8 @@ TEST_CASE("attack: [case 29] doorbells without buffers take no time from another
   check_latency(payload);
 }
 
-TEST_CASE("attack: [case 142] a queue full of requests for entropy takes no time from another device") {
+TEST_CASE("attack: [case 142] a queue full of requests for entropy takes no time from another device",
+          "[alone]") {
   const TemporaryFile disk(numbered_sectors());
   Payload payload("latency");
   payload.config.disks = {{.path = disk.path()}};

@@ -327,7 +327,7 @@ TEST_CASE("payload: [case 160] INIT and SIPI storms, and an APIC over a BAR, end
   CHECK(payload.output == "apic: ok\n");
 }
 
-TEST_CASE("payload: stop() ends a halted guest within a moment") {
+TEST_CASE("payload: stop() ends a halted guest within a moment", "[alone]") {
   Payload payload("idle");
   Vm vm = payload.create();
   std::thread stopper([&] {

@@ -168,7 +168,7 @@ TEST_CASE("vcpu: [case 159] an internal error ends the vCPU with registers") {
   CHECK_THAT(machine.ends[0].second, Contains("code cannot be read"));
 }
 
-TEST_CASE("vcpu: stop() takes it out of the guest, whatever it does there") {
+TEST_CASE("vcpu: stop() takes it out of the guest, whatever it does there", "[alone]") {
   const auto code = GENERATE(loop_forever, halt_forever, write_forever);
   TinyMachine machine(code());
   machine.start();
