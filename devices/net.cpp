@@ -39,10 +39,13 @@ bool is_about_the_frame(i32 error) {
 
 }  // namespace
 
-MacAddress derived_mac(std::string_view name, u32 index) {
+MacAddress default_mac(std::string_view vm, const NetEnd& end, u32 index) {
+  if (const std::optional<MacAddress> only = end.only_mac()) return *only;
   u64 hash = 0xcbf2'9ce4'8422'2325;  // FNV-1a
   const auto add = [&](u8 byte) { hash = (hash ^ byte) * 0x100'0000'01b3; };
-  for (const char byte : name) add(static_cast<u8>(byte));
+  for (const char byte : vm) add(static_cast<u8>(byte));
+  add('/');
+  for (const char byte : end.interface()) add(static_cast<u8>(byte));
   for (u32 shift = 0; shift < 32; shift += 8) add(static_cast<u8>(index >> shift));
   hash ^= hash >> 32;  // its upper half is the better one
   MacAddress mac{};
@@ -96,7 +99,7 @@ void Net::start(u64 features) {
   const Result<void> first_pair = end_.set_pairs(1);
   for (const Result<void>* done : {&offloads, &first_pair})
     if (!*done) log_.error("{}: {}", options_.name, done->error().message);
-  receivers_.front()->discard_old_frames();
+  for (const auto& receiver : receivers_) receiver->discard_old_frames();
   receivers_.front()->switch_on(true);
 }
 
@@ -120,7 +123,14 @@ Task<> Net::run(Queue& queue, u16 index) {
   if (!is_receive_queue(index)) return transmit(queue, pair);
   NetReceiver& receiver = *receivers_[pair];
   receiver.start(negotiated_, queue);
-  return pair == 0 ? receiver.run() : nothing();
+  return pair == 0 ? receive_first() : nothing();
+}
+
+Task<> Net::receive_first() {
+  TaskScope link;
+  link.spawn(end_.watch_link(io_));
+  co_await receivers_.front()->run();
+  co_await link.drained();
 }
 
 // A queue that has no use with the features that were negotiated.

@@ -5,7 +5,6 @@
 // always served, the others once the driver has switched them on.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,10 +18,9 @@
 
 namespace uvmm {
 
-using MacAddress = std::array<u8, 6>;
-
-// A locally administered address that is always the same for device `index` of what has that name.
-MacAddress derived_mac(std::string_view name, u32 index);
+// The address of device `index` of the VM with that name, always the same: the end's, if it has one, else one
+// that is locally administered, and another one for each host interface.
+MacAddress default_mac(std::string_view vm, const NetEnd& end, u32 index);
 
 struct NetOptions {
   std::string name;  // for messages
@@ -58,6 +56,7 @@ class Net final : public VirtioDevice, private NetLinkListener {
   bool negotiated(unsigned bit) const { return has_feature(negotiated_, bit); }
 
   static Task<> give_back(Queue& queue);
+  Task<> receive_first();
   Task<> transmit(Queue& queue, u16 pair);
   Task<> send(Queue& queue, u16 pair, DescriptorChain chain);
   void sent(Transmitter& transmitter, i32 done);

@@ -10,7 +10,10 @@
 
 #include <sys/uio.h>
 
+#include <array>
+#include <optional>
 #include <span>
+#include <string_view>
 
 #include "vmm/base/io.h"
 #include "vmm/base/result.h"
@@ -18,6 +21,8 @@
 #include "vmm/base/types.h"
 
 namespace uvmm {
+
+using MacAddress = std::array<u8, 6>;
 
 // Told when link_up() has changed.
 class NetLinkListener {
@@ -45,6 +50,10 @@ class NetEnd {
   // The longest frame that it gives while no GUEST_TSO or GUEST_USO is on, without the header. A hint, by
   // which buffers are chosen.
   virtual u32 longest_frame() const = 0;
+  // The host's interface, if it has a name.
+  virtual std::string_view interface() const { return {}; }
+  // The one address to which it gets frames, if there is only one. Constant.
+  virtual std::optional<MacAddress> only_mac() const { return std::nullopt; }
 
   // From now on at most these of offloads() are on, and these pairs, from 0 on, are in use. Called when a
   // driver starts, and when it changes its mind while frames are on their way.
@@ -53,7 +62,8 @@ class NetEnd {
 
   // Sends one frame, whose first buffer is the header, whole. 0 or more, or a negative errno value: the frame
   // is lost. Waits while the host takes no more. It may be called again before earlier calls have ended; the
-  // frames of a pair go out in the order of the calls. The buffers stay as they are until it ends.
+  // frames of a pair go out in the order of the calls, but that one may be overtaken by those that the host
+  // was given along with it when it turned it away. The buffers stay as they are until it ends.
   virtual Task<i32> send(Io& io, u16 pair, std::span<const iovec> frame) = 0;
 
   // Takes the next frame if one is there: puts header and frame into `buffers`, cut off where they end.
@@ -64,6 +74,8 @@ class NetEnd {
   virtual Task<i32> readable(Io& io, u16 pair) = 0;
 
   virtual bool link_up() const { return true; }
+  // Runs while a driver does, for ends that learn of their link in no other way; ends when `io` is cancelled.
+  virtual Task<> watch_link(Io&) { co_return; }
   void set_link_listener(NetLinkListener* listener) { link_listener_ = listener; }
 
  protected:

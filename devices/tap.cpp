@@ -2,12 +2,20 @@
 #include "devices/tap.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/ethtool.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "devices/net_header.h"
@@ -45,6 +53,37 @@ std::optional<ifreq> ask(unsigned long code, const std::string& name) {
   ifreq request = request_for(name);
   if (!socket || ::ioctl(socket.get(), code, &request) < 0) return std::nullopt;
   return request;
+}
+
+// Whether the interface is up and has a carrier.
+bool has_link(const std::string& name) {
+  const Fd socket = control_socket();
+  ethtool_value link{.cmd = ETHTOOL_GLINK, .data = 0};
+  ifreq request = request_for(name);
+  request.ifr_data = reinterpret_cast<char*>(&link);
+  return socket && ::ioctl(socket.get(), SIOCETHTOOL, &request) == 0 && link.data != 0;
+}
+
+// A socket that can be read when an interface of this network namespace has changed.
+Fd open_link_events() {
+  Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = RTMGRP_LINK;
+  if (socket && ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
+    return {};
+  return socket;
+}
+
+// What has changed is asked for elsewhere: some of it may be lost here.
+void forget_link_events(int socket) {
+  char byte;
+  while (::recv(socket, &byte, sizeof byte, 0) >= 0 || errno == ENOBUFS || errno == EINTR) continue;
+}
+
+bool is_macvtap(int fd) {
+  struct stat status{};
+  return ::fstat(fd, &status) == 0 && status.st_rdev != makedev(10, 200);  // /dev/net/tun
 }
 
 std::unexpected<Error> refuse(const std::string& name, const char* what, int error) {
@@ -146,6 +185,7 @@ Result<std::unique_ptr<Tap>> Tap::open(const NetConfig& config, u16 pairs, Log& 
     UVMM_CHECK(tap->open_by_name(config, pairs, log));
   }
   UVMM_CHECK(tap->prepare());
+  tap->look_at_interface(config, log);
   return tap;
 }
 
@@ -168,13 +208,13 @@ Result<void> Tap::open_by_name(const NetConfig& config, u16 pairs, Log& log) {
     return with_hint(
         fail(ErrorKind::kBadData, "--net tap={}: queues: {}, but it has one", name_, config.queues),
         fmt::format("make it with several: ip tuntap add {} mode tap multi_queue", name_));
-  queues_.push_back({.fd = std::move(first)});
+  queues_.emplace_back(std::move(first));
   if (!multi_queue) pairs = 1;
   while (queues_.size() < pairs) {
     Fd another = UVMM_TRY(open_device());
     error = attach(another.get(), name_, true);
     if (error != 0) return explain(name_, error, true);
-    queues_.push_back({.fd = std::move(another)});
+    queues_.emplace_back(std::move(another));
   }
   if (!existing) return bring_up(name_, config.mtu);
   if (!(existing->ifr_flags & IFF_UP)) log.warning("--net tap={}: the tap is down", name_);
@@ -190,14 +230,13 @@ Result<void> Tap::take(const std::vector<int>& fds) {
     if (name != name_)
       return fail(ErrorKind::kBadData, "--net fd={}: is a queue of {}, but the first one is of {}", number,
                   name, name_);
-    queues_.push_back({.fd = std::move(fd)});
+    queues_.emplace_back(std::move(fd));
   }
   return {};
 }
 
 // What is the same for all, whoever opened them.
 Result<void> Tap::prepare() {
-  const int first = queues_.front().fd.get();
   for (const Queue& queue : queues_) {
     const int bytes = sizeof(virtio_net_hdr_v1);
     if (::ioctl(queue.fd.get(), TUNSETVNETHDRSZ, &bytes) < 0)
@@ -206,18 +245,39 @@ Result<void> Tap::prepare() {
   }
   // Tried rather than asked for, since there is nothing to ask.
   offloads_ = kNetHostOffloads | kNetGuestOffloads;
-  if (::ioctl(first, TUNSETOFFLOAD, tun_offload_flags(offloads_)) < 0) offloads_ &= ~kUso;
-  if (::ioctl(first, TUNSETOFFLOAD, tun_offload_flags(offloads_)) < 0) offloads_ &= kNetHostOffloads;
-  UVMM_CHECK(set_offloads(0));
-  // Whoever has given us the descriptors may have the interface in another network namespace.
+  if (::ioctl(first_fd(), TUNSETOFFLOAD, tun_offload_flags(offloads_)) < 0) offloads_ &= ~kUso;
+  if (::ioctl(first_fd(), TUNSETOFFLOAD, tun_offload_flags(offloads_)) < 0) offloads_ &= kNetHostOffloads;
+  return set_offloads(0);
+}
+
+// Whoever has given us the descriptors may have the interface in another network namespace; one here that has
+// its address, too, is it.
+void Tap::look_at_interface(const NetConfig& config, Log& log) {
+  longest_frame_ = kLongestFrame;
+  ifreq own{};
+  if (::ioctl(first_fd(), SIOCGIFHWADDR, &own) < 0) return;
+  const std::optional<ifreq> here = ask(SIOCGIFHWADDR, name_);
+  MacAddress mac{};
+  std::memcpy(mac.data(), own.ifr_hwaddr.sa_data, mac.size());
+  if (is_macvtap(first_fd())) {
+    only_mac_ = mac;
+    if (config.mac && *config.mac != mac)
+      log.warning("net {}: mac= is not its address, {:02x}, to which alone frames come", name_,
+                  fmt::join(mac, ":"));
+  }
+  if (!here || std::memcmp(here->ifr_hwaddr.sa_data, mac.data(), mac.size()) != 0) return;
   const std::optional<ifreq> mtu = ask(SIOCGIFMTU, name_);
-  longest_frame_ = mtu ? static_cast<u32>(mtu->ifr_mtu) + kLinkBytes : kLongestFrame;
-  return {};
+  if (!mtu) return;
+  longest_frame_ = static_cast<u32>(mtu->ifr_mtu) + kLinkBytes;
+  if (config.mtu > mtu->ifr_mtu)
+    log.warning("net {}: mtu: {}, but the interface has {}", name_, config.mtu, mtu->ifr_mtu);
+  link_events_ = open_link_events();
+  if (link_events_) link_up_ = has_link(name_);
 }
 
 Result<void> Tap::set_offloads(u64 features) {
   const unsigned flags = tun_offload_flags(features & offloads_);
-  if (::ioctl(queues_.front().fd.get(), TUNSETOFFLOAD, flags) == 0) return {};
+  if (::ioctl(first_fd(), TUNSETOFFLOAD, flags) == 0) return {};
   return fail(ErrorKind::kHost, "tap {}: cannot set offloads {:#x}: {}", name_, flags, error_text(errno));
 }
 
@@ -237,13 +297,30 @@ Result<void> Tap::set_pairs(u16 pairs) {
 }
 
 Task<i32> Tap::send(Io& io, u16 pair, std::span<const iovec> frame) {
-  const int fd = queues_[pair].fd.get();
+  Queue& queue = queues_[pair];
+  const int fd = queue.fd.get();
+  i32 done = -EAGAIN;
+  while (done == -EAGAIN || done == -EINTR) {
+    while (queue.full) co_await queue.turn_to_send.wait();
+    const i32 written = co_await io.writev(fd, frame, Op::kNoOffset);
+    done = written;
+    if (done != -EAGAIN || queue.full) continue;
+    queue.full = true;
+    const i32 sent = co_await send_when_ready(io, fd, frame);
+    done = sent;
+    queue.full = false;
+    queue.turn_to_send.resume_all();
+  }
+  co_return done;
+}
+
+Task<i32> Tap::send_when_ready(Io& io, int fd, std::span<const iovec> frame) {
   for (;;) {
-    const i32 done = co_await io.writev(fd, frame, Op::kNoOffset);
-    if (done != -EAGAIN && done != -EINTR) co_return done;
     const i32 ready = co_await io.poll(fd, POLLOUT);
     if (ready < 0) co_return ready;
     if (!(ready & POLLOUT)) co_return -EIO;
+    const i32 done = co_await io.writev(fd, frame, Op::kNoOffset);
+    if (done != -EAGAIN && done != -EINTR) co_return done;
   }
 }
 
@@ -255,6 +332,19 @@ Task<i32> Tap::readable(Io& io, u16 pair) {
   const i32 ready = co_await io.poll(queues_[pair].fd.get(), POLLIN);
   // Without a frame to read: the interface is gone.
   co_return ready < 0 || (ready & POLLIN) ? ready : -EIO;
+}
+
+Task<> Tap::watch_link(Io& io) {
+  const int fd = link_events_.get();
+  for (i32 ready = 0; link_events_ && ready >= 0;) {
+    forget_link_events(fd);
+    // It may have another name by now. One that was deleted has none.
+    ifreq request{};
+    const bool up = ::ioctl(first_fd(), TUNGETIFF, &request) == 0 && has_link(request.ifr_name);
+    if (std::exchange(link_up_, up) != up) link_changed();
+    const i32 events = co_await io.poll(fd, POLLIN);
+    ready = events;
+  }
 }
 
 }  // namespace uvmm

@@ -76,7 +76,7 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
   }
   for (u32 i = 0; i < config.nets.size(); ++i) {
     const NetConfig& net = config.nets[i];
-    const MacAddress mac = net.mac.value_or(derived_mac(config.name + '/' + net.tap, i));
+    const MacAddress mac = net.mac.value_or(default_mac(config.name, *net_ends_[i], i));
     const NetOptions options{.name = name_of(net), .mac = mac, .mtu = net.mtu, .queue_size = net.queue_size};
     auto device = std::make_unique<Net>(*uring_, *net_ends_[i], options, log_);
     UVMM_CHECK(bus_->attach(std::move(device), options.name, host));

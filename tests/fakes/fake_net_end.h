@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <string>
 #include <vector>
 
 #include "devices/net_end.h"
@@ -15,6 +16,7 @@ namespace uvmm {
 
 class FakeNetEnd final : public NetEnd {
  public:
+  static constexpr int kWatched = 1000;
   static constexpr u64 kAllOffloads = kNetHostOffloads | kNetGuestOffloads;
 
   explicit FakeNetEnd(u64 offloads = kAllOffloads, u16 pairs = 1)
@@ -54,7 +56,15 @@ class FakeNetEnd final : public NetEnd {
     const i32 ready = co_await io.poll(pair, POLLIN);
     co_return ready;
   }
+  std::string_view interface() const override { return name; }
+  std::optional<MacAddress> only_mac() const override { return only; }
   bool link_up() const override { return link; }
+  Task<> watch_link(Io& io) override {
+    if (!watches) co_return;
+    const int fd = kWatched;
+    const u32 events = POLLIN;
+    co_await io.poll(fd, events);
+  }
 
   void set_link(bool up) {
     link = up;
@@ -69,6 +79,9 @@ class FakeNetEnd final : public NetEnd {
   std::vector<u16> pairs_set;
   bool refuses = false;  // what is set
   bool link = true;
+  bool watches = false;  // with an operation of the descriptor kWatched
+  std::string name;      // of the host's interface
+  std::optional<MacAddress> only;
   u64 receives = 0;
   std::size_t pieces = 0;  // of the last receive()
 

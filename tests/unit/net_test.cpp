@@ -52,16 +52,57 @@ TEST_CASE("net: it offers what its end can do, and no more") {
     CHECK(has_feature(full.features(), bit));
 }
 
-TEST_CASE("net: derived addresses are local, stay the same, and differ") {
+TEST_CASE("net: default addresses are local, stay the same, and differ") {
+  FakeNetEnd end;
   std::set<MacAddress> seen;
-  for (const char* const name : {"", "a", "b", "uvmm", "uvmm/tap0", "uvmm/tap1"})
-    for (u32 index = 0; index < 50; ++index) {
-      const MacAddress mac = derived_mac(name, index);
-      CHECK((mac[0] & 3) == 2);
-      CHECK(mac == derived_mac(name, index));
-      seen.insert(mac);
-    }
-  CHECK(seen.size() == 300);
+  for (const char* const vm : {"", "a", "b", "uvmm"})
+    for (const char* const interface : {"", "tap0", "tap1"})
+      for (u32 index = 0; index < 50; ++index) {
+        end.name = interface;
+        const MacAddress mac = default_mac(vm, end, index);
+        CHECK((mac[0] & 3) == 2);
+        CHECK(mac == default_mac(vm, end, index));
+        seen.insert(mac);
+      }
+  CHECK(seen.size() == 600);
+}
+
+TEST_CASE("net: where frames come to one address only, it is the default") {
+  FakeNetEnd end;
+  end.only = MacAddress{0x52, 0x54, 0, 0, 0, 9};
+  CHECK(default_mac("a", end, 0) == *end.only);
+  CHECK(default_mac("b", end, 1) == *end.only);
+}
+
+TEST_CASE("net: what the host has kept of before is for no driver, in any pair") {
+  NetFixture f(NetFixture::kBasic | feature(VIRTIO_NET_F_MQ), 2);
+  f.stop();
+  f.net.reset();
+  for (auto& frames : f.end.arriving) frames.assign(3, NetFixture::frame(60));
+  f.net.start(NetFixture::kBasic | feature(VIRTIO_NET_F_MQ));
+  CHECK(f.end.arriving[0].empty());
+  CHECK(f.end.arriving[1].empty());
+}
+
+TEST_CASE("net: the end watches its link while a driver runs, and no longer") {
+  FakeIo io;
+  Log log;
+  FakeRam ram;
+  FakeNetEnd end;
+  end.watches = true;
+  Net net(io, end, {.name = "net"}, log);
+  FakeDriver receiver(ram, 8, NetFixture::kBasic);
+  FakeQueue queue(net.io(), receiver);
+  TaskScope tasks;
+  net.start(NetFixture::kBasic);
+  tasks.spawn(net.run(queue.queue, 0));
+  REQUIRE(io.size() == 1);
+  CHECK(io.pending(0).fd == FakeNetEnd::kWatched);
+  queue.queue.stop();
+  net.io().cancel_all();
+  io.finish_all(-ECANCELED);
+  CHECK(tasks.empty());
+  net.reset();
 }
 
 TEST_CASE("net: a frame goes to the host with a header of our own") {

@@ -13,12 +13,15 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -204,6 +207,14 @@ TEST_CASE("tap: queues are attached while their pairs are in use") {
   REQUIRE(tap->set_pairs(1));
 }
 
+// Sends a frame, and notes how that ended.
+Task<> send_and_tell(Tap& end, Io& io, const std::vector<u8>& frame, i32& result) {
+  const iovec whole{const_cast<u8*>(frame.data()), frame.size()};
+  const std::span<const iovec> parts(&whole, 1);
+  const i32 sent = co_await end.send(io, 0, parts);
+  result = sent;
+}
+
 TEST_CASE("tap: a frame that must wait goes out later") {
   const Network network;
   const auto tap = opened({.kind = kTap, .tap = "t0"});
@@ -211,12 +222,7 @@ TEST_CASE("tap: a frame that must wait goes out later") {
   TaskScope tasks;
   i32 result = 1;
   const std::vector<u8> bytes(72);
-  const std::vector<iovec> frame = {{const_cast<u8*>(bytes.data()), bytes.size()}};
-  const auto send = [](Tap& end, Io& door, std::span<const iovec> what, i32& done) -> Task<> {
-    const i32 sent = co_await end.send(door, 0, what);
-    done = sent;
-  };
-  tasks.spawn(send(*tap, io, frame, result));
+  tasks.spawn(send_and_tell(*tap, io, bytes, result));
   io.finish(0, -EAGAIN);
   REQUIRE(io.size() == 1);
   CHECK(io.pending(0).kind == Op::Kind::kPoll);
@@ -225,10 +231,55 @@ TEST_CASE("tap: a frame that must wait goes out later") {
   CHECK(io.bytes_of(0) == bytes);
   io.finish(0, 72);
   CHECK(result == 72);
-  tasks.spawn(send(*tap, io, frame, result));
+  tasks.spawn(send_and_tell(*tap, io, bytes, result));
   io.finish(0, -EAGAIN);
   io.finish(0, POLLERR);
   CHECK(result == -EIO);
+}
+
+TEST_CASE("tap: frames that must wait keep their order, and one waits for all") {
+  const Network network;
+  const auto tap = opened({.kind = kTap, .tap = "t0"});
+  FakeIo io;
+  TaskScope tasks;
+  std::array<i32, 3> results{1, 1, 1};
+  const std::vector<u8> first(61), second(62), third(63);
+  tasks.spawn(send_and_tell(*tap, io, first, results[0]));
+  tasks.spawn(send_and_tell(*tap, io, second, results[1]));
+  io.finish(0, -EAGAIN);
+  io.finish(0, -EAGAIN);
+  tasks.spawn(send_and_tell(*tap, io, third, results[2]));
+  REQUIRE(io.size() == 1);
+  CHECK(io.pending(0).kind == Op::Kind::kPoll);
+  io.finish(0, POLLOUT);
+  REQUIRE(io.size() == 1);
+  CHECK(io.bytes_of(0) == first);
+  io.finish(0, 61);
+  REQUIRE(io.size() == 2);
+  CHECK(io.bytes_of(0) == second);
+  CHECK(io.bytes_of(1) == third);
+  io.finish(0, -EAGAIN);
+  io.finish(0, -EAGAIN);
+  REQUIRE(io.size() == 1);
+  io.finish(0, POLLOUT);
+  CHECK(io.bytes_of(0) == second);
+  io.finish(0, 62);
+  CHECK(io.bytes_of(0) == third);
+  io.finish(0, 63);
+  CHECK(results == std::array<i32, 3>{61, 62, 63});
+}
+
+TEST_CASE("tap: frames that wait end with a reset") {
+  const Network network;
+  const auto tap = opened({.kind = kTap, .tap = "t0"});
+  FakeIo io;
+  TaskScope tasks;
+  std::array<i32, 2> results{1, 1};
+  const std::vector<u8> bytes(72);
+  for (i32& result : results) tasks.spawn(send_and_tell(*tap, io, bytes, result));
+  for (int i = 0; i < 2; ++i) io.finish(0, -EAGAIN);
+  while (!io.empty()) io.finish(0, -ECANCELED);
+  CHECK(results == std::array<i32, 2>{-ECANCELED, -ECANCELED});
 }
 
 // A ring that runs one coroutine.
@@ -324,6 +375,95 @@ TEST_CASE("[case 81] tap: one that is down takes no frames, and one that is dele
   CHECK(gone != -EAGAIN);
   CHECK(read < 0);
   CHECK(read != -EAGAIN);
+}
+
+// A listener that lets one coroutine go on when the link has changed.
+struct LinkListener final : NetLinkListener {
+  explicit LinkListener(Tap& tap) : end(tap) { end.set_link_listener(this); }
+  ~LinkListener() { end.set_link_listener(nullptr); }
+  void link_changed() override {
+    seen.push_back(end.link_up());
+    changed.resume_one();
+  }
+  Tap& end;
+  std::vector<bool> seen;
+  WaitList changed;
+};
+
+TEST_CASE("[case 81] tap: the link is that of the interface, whatever its name is by then") {
+  const Network network;
+  make_tap("t0");
+  const auto tap = opened({.kind = kTap, .tap = "t0"});
+  CHECK_FALSE(tap->link_up());
+  LinkListener listener(*tap);
+  Loop loop;
+  OpGroup watching(*loop.uring);
+  loop.tasks.spawn(tap->watch_link(watching));
+  const auto change = [](LinkListener& link, OpGroup& watch) -> Task<> {
+    for (const char* const command : {"ip link set t0 up", "ip link set t0 down", "ip link set t0 name t1",
+                                      "ip link set t1 up", "ip link del t1"}) {
+      const std::size_t before = link.seen.size();
+      CHECK(std::system(command) == 0);
+      const bool is_renamed = std::string_view(command).ends_with("name t1");
+      if (!is_renamed && link.seen.size() == before) co_await link.changed.wait();
+    }
+    watch.cancel_all();
+  };
+  loop.run(change(listener, watching));
+  CHECK(listener.seen == std::vector<bool>{true, false, true, false});
+}
+
+TEST_CASE("tap: an MTU for the guest that is more than the interface's is warned of") {
+  const Network network;
+  make_tap("t0");
+  std::string said;
+  Log log([&](LogLevel, std::string_view line) { said += line; }, LogLevel::kWarning);
+  REQUIRE(Tap::open({.kind = kTap, .tap = "t0", .mtu = 1500}, 1, log));
+  CHECK(said.find("mtu") == std::string::npos);
+  REQUIRE(Tap::open({.kind = kTap, .tap = "t0", .mtu = 9000}, 1, log));
+  CHECK(said.find("net t0: mtu: 9000, but the interface has 1500") != std::string::npos);
+}
+
+TEST_CASE("tap: one that is inherited is known by its interface's name, and takes any address") {
+  const Network network;
+  const Fd fd = open_tap("t0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+  const auto tap = opened({.kind = kFds, .fds = {fd.get()}});
+  CHECK(tap->interface() == "t0");
+  CHECK_FALSE(tap->only_mac());
+}
+
+// The character device of the macvtap with that name.
+Fd open_macvtap(const std::string& name) {
+  std::ifstream devices("/proc/devices");
+  std::string word, before;
+  while (devices >> word && word != "macvtap") before = word;
+  const std::string path = "/tmp/uvmm-macvtap." + std::to_string(::getpid());
+  for (unsigned minor = 1; minor < 100; ++minor) {
+    if (::mknod(path.c_str(), S_IFCHR | 0600, makedev(std::strtoul(before.c_str(), nullptr, 10), minor)) < 0)
+      skip("device nodes are not for us here");
+    Fd fd(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    ::unlink(path.c_str());
+    ifreq request{};
+    if (fd && ::ioctl(fd.get(), TUNGETIFF, &request) == 0 && request.ifr_name == name) return fd;
+  }
+  skip("the macvtap is not to be found");
+}
+
+TEST_CASE("tap: a macvtap has the one address that it gets frames for") {
+  const Network network;
+  if (std::system("ip link add v0 type veth && ip link add link v0 name m0 address 52:54:00:00:00:09 type "
+                  "macvtap 2>/dev/null") != 0)
+    skip("the host has no macvtap");
+  const Fd fd = open_macvtap("m0");
+  std::string said;
+  Log log([&](LogLevel, std::string_view line) { said += line; }, LogLevel::kWarning);
+  constexpr MacAddress kOwn = {0x52, 0x54, 0, 0, 0, 9}, kOther = {0x52, 0x54, 0, 0, 0, 8};
+  const auto tap = Tap::open({.kind = kFds, .fds = {fd.get()}, .mac = kOwn}, 1, log);
+  REQUIRE(tap);
+  CHECK((*tap)->only_mac() == kOwn);
+  CHECK(said.empty());
+  REQUIRE(Tap::open({.kind = kFds, .fds = {fd.get()}, .mac = kOther}, 1, log));
+  CHECK(said == "net m0: mac= is not its address, 52:54:00:00:00:09, to which alone frames come");
 }
 
 }  // namespace
