@@ -3,9 +3,12 @@
 #include "vmm/base/uring.h"
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <atomic>
@@ -303,6 +306,62 @@ TEST_CASE("uring: fallocate and fdatasync") {
   char byte = 'x';
   REQUIRE(::pread(file.get(), &byte, 1, 0) == 1);
   CHECK(byte == '\0');
+}
+
+TEST_CASE("uring: a hundred operations that wait keep no other one waiting") {
+  constexpr u64 kPage = 4096, kWaiting = 100;
+  const Fd faults(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC)));
+  if (faults.get() < 0) skip("no userfaultfd of the kernel's faults");
+  uffdio_api api = {.api = UFFD_API};
+  REQUIRE(::ioctl(faults.get(), UFFDIO_API, &api) == 0);
+  void* const pages = ::mmap(nullptr, kWaiting * kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(pages != MAP_FAILED);
+  uffdio_register range = {.range = {reinterpret_cast<u64>(pages), kWaiting * kPage},
+                           .mode = UFFDIO_REGISTER_MODE_MISSING};
+  REQUIRE(::ioctl(faults.get(), UFFDIO_REGISTER, &range) == 0);
+
+  const auto uring = make_uring(256);
+  struct Stopping : Op {
+    explicit Stopping(Uring& u) : uring(u) {
+      on_complete = [](Op& op, i32, bool) {
+        static_cast<Stopping&>(op).done = true;
+        static_cast<Stopping&>(op).uring.stop();
+      };
+    }
+    Uring& uring;
+    bool done = false;
+  };
+  struct Waiting : Op {
+    bool done = false;
+  };
+  std::vector<Waiting> waiting(kWaiting);  // each until the userfaultfd lets it
+  for (u64 i = 0; i < kWaiting; ++i) {
+    Waiting& op = waiting[i];
+    op.kind = Op::Kind::kMadvise;
+    op.address = static_cast<u8*>(pages) + i * kPage;
+    op.length = kPage;
+    op.flags = MADV_POPULATE_READ;
+    op.on_complete = [](Op& self, i32, bool) { static_cast<Waiting&>(self).done = true; };
+    uring->submit(op);
+  }
+  const Fd file = memory_file("x");
+  Stopping sync(*uring), late(*uring);
+  sync.kind = Op::Kind::kFdatasync;
+  sync.fd = file.get();
+  uring->submit(sync);
+  late.kind = Op::Kind::kTimeout;
+  late.length = 20'000'000'000;
+  uring->submit(late);
+  uring->run();
+  CHECK(sync.done);
+  CHECK(std::ranges::none_of(waiting, &Waiting::done));
+
+  uffdio_range all = range.range;
+  REQUIRE(::ioctl(faults.get(), UFFDIO_UNREGISTER, &all) == 0);
+  uring->cancel(late);
+  uring->drain();
+  CHECK(std::ranges::all_of(waiting, &Waiting::done));
+  ::munmap(pages, kWaiting * kPage);
 }
 
 TEST_CASE("uring: calls from other threads run on the I/O thread, each once, and are waited for") {

@@ -24,6 +24,8 @@ constexpr u64 kNanosecondsPerSecond = 1'000'000'000;
 constexpr u64 kLookTime = 20'000;  // nanoseconds
 constexpr u32 kMostSleepsWithout = 64;
 
+constexpr unsigned kMostWorkers = 512;  // for two disks that answer nothing, and others
+
 u64 now() {
   timespec time{};
   ::clock_gettime(CLOCK_MONOTONIC, &time);
@@ -192,6 +194,10 @@ void Uring::run() {
     // already. liburing 2.3 declares io_uring_enable_rings() and does not export it.
     ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
     enabled_ = true;
+    // What may wait for storage is done by the kernel's workers, four a processor by default: those that wait
+    // for one slow disk would keep another one from being served.
+    std::array<unsigned, 2> most_workers = {kMostWorkers, 0};  // 0: as it is
+    io_uring_register_iowq_max_workers(&ring_, most_workers.data());
     looks_for_a_while_ = has_several_processors();
     wake_op_.uring = this;
     wake_op_.kind = Op::Kind::kPollMultishot;
