@@ -6,12 +6,15 @@
 #include <cerrno>
 
 #include "devices/virtio/spec.h"
+#include "vmm/base/result.h"
 
 namespace uvmm {
 namespace {
 
 constexpr u8 kDriverBits = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK |
                            VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED;
+
+constexpr u32 kMostRefusals = 100;  // of a poll, one after the other, by a host that is short of memory
 
 u64 with_half(u64 whole, bool high, u32 value) {
   return high ? (whole & 0xffff'ffff) | u64{value} << 32 : (whole & ~u64{0xffff'ffff}) | value;
@@ -124,9 +127,14 @@ void Control::listen(Doorbell& doorbell) {
 
 void Control::rang(Doorbell& doorbell, i32 result, bool more) {
   if (resetting_) return;
-  if (result < 0) return log_.error("{}: cannot poll the doorbell of queue {}", name_, doorbell.queue);
-  if (!more) listen(doorbell);  // the kernel ends a multishot poll when it runs short of completion slots
-  notify(doorbell.queue);
+  doorbell.refusals = result < 0 ? doorbell.refusals + 1 : 0;
+  if (doorbell.refusals > kMostRefusals) {
+    log_.error("{}: cannot poll the doorbell of queue {}: {}", name_, doorbell.queue, error_text(-result));
+    return need_reset();
+  }
+  // The kernel ends a multishot poll when it runs short of completion slots, or of memory.
+  if (!more) listen(doorbell);
+  notify(doorbell.queue);  // which may have rung meanwhile
 }
 
 void Control::notify(u16 index) {

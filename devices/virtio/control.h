@@ -87,6 +87,7 @@ class Control final : private ConfigChangeListener, private BrokenQueueListener 
   struct Doorbell : Op {
     Control* control = nullptr;
     u16 queue = 0;
+    u32 refusals = 0;  // since it was polled last
   };
   struct ResetCheck : TurnEnd {
     Control* control = nullptr;

@@ -154,11 +154,25 @@ TEST_CASE("control: a doorbell whose poll the kernel ended is listened to again"
   CHECK(m.io.size() == 1);
 }
 
-TEST_CASE("control: a doorbell that cannot be polled is given up") {
+TEST_CASE(
+    "control: a doorbell that cannot be polled for want of memory is polled again, and no notification is "
+    "lost") {
   Machine m;
   m.start();
-  m.io.finish(0, -EBADF);
+  m.ring.chain().writes(1).offer();
+  m.io.finish(0, -ENOMEM);
+  CHECK(m.device.served[0] == 1);
+  CHECK(m.io.size() == 1);
+}
+
+TEST_CASE("control: a doorbell that can never be polled is a device that needs a reset") {
+  Machine m;
+  m.start();
+  for (int i = 0; i < 100; ++i) m.io.finish(0, -ENOMEM);
+  CHECK_FALSE(m.control.status() & VIRTIO_CONFIG_S_NEEDS_RESET);
+  m.io.finish(0, -ENOMEM);
   CHECK(m.io.empty());
+  CHECK(m.control.status() & VIRTIO_CONFIG_S_NEEDS_RESET);
 }
 
 TEST_CASE("control: [case 27] notifications before DRIVER_OK, or for a queue that is off, do nothing") {
