@@ -9,6 +9,7 @@
 #include <map>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include "tests/cli/payload.h"
 #include "tests/cli/process.h"
@@ -47,7 +48,14 @@ TEST_CASE("cli: the threads of an idle VM, those of vCPUs apart, never wake up")
   const std::string kernel = directory.write("kernel", payload(kIdle));
   const std::string disk = directory.write("disk", std::string(1 << 20, '\0'));
   const std::string pidfile = directory.file("pid");
-  const Process process({"--kernel", kernel, "--disk", disk, "--pidfile", pidfile});
+  std::vector<std::string> arguments = {"--kernel",  kernel,
+                                        "--disk",    disk,
+                                        "--pidfile", pidfile,
+                                        "--share",   "/etc,ro",
+                                        "--vsock",   "3,path=" + directory.file("vsock"),
+                                        "--control", directory.file("control")};
+  if (::access("/usr/bin/passt", X_OK) == 0) arguments.insert(arguments.end(), {"--net", "user"});
+  const Process process(arguments);
   REQUIRE(Process::wait_until([&] { return exists(pidfile); }));
 
   // A second after the start something is done once: memory that only the start needed is given back.
