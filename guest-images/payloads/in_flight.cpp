@@ -110,7 +110,7 @@ void run() {
     wait(kTicksOfAMoment);
     check_untouched();
   }
-  if (in_flight == 0) fail("every request had ended before the reset");
+  if (in_flight < (twice ? 1 : rounds * kRequests / 10)) fail("most requests had ended before the reset");
   print("in flight: ", in_flight, " requests at ", rounds, " resets\n");
 }
 

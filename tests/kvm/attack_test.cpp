@@ -155,7 +155,7 @@ TEST_CASE("attack: [case 19] headers that another vCPU changes are what they wer
 TEST_CASE("attack: [case 30] nothing changes in the guest once a reset under 256 requests has ended") {
   const TemporaryFile disk(std::uintmax_t{16} << 20);
   Payload payload("in_flight");
-  payload.config.disks = {{.path = disk.path()}};
+  payload.config.disks = {{.path = disk.path(), .direct = true}};
   payload.config.cmdline = parameter("rounds", by_effort(10, 300));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains("requests at"));
