@@ -14,9 +14,8 @@ namespace {
 
 constexpr u32 kDefaultMtu = 65'520;  // what passt tells the guest by DHCP when nothing else is asked for
 constexpr u32 kEthernetBytes = 14;
-constexpr i64 kLongLife = 10'000'000'000;  // nanoseconds, after which an end is no sign that the next is near
 
-i64 now_ns() {
+i64 monotonic_ns() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   return now.tv_sec * i64{1'000'000'000} + now.tv_nsec;
@@ -57,13 +56,14 @@ std::vector<std::string> passt_arguments(const NetConfig& config) {
   return arguments;
 }
 
-PasstEnd::PasstEnd(std::vector<std::string> arguments, u16 mtu, Log& log)
+PasstEnd::PasstEnd(std::vector<std::string> arguments, u16 mtu, Log& log, Clock now_ns)
     : PlainNetEnd((mtu != 0 ? mtu : kDefaultMtu) + kEthernetBytes),
       arguments_(std::move(arguments)),
-      log_(log) {}
+      log_(log),
+      now_ns_(now_ns) {}
 
 Result<std::unique_ptr<NetEnd>> PasstEnd::start(const NetConfig& config, Log& log) {
-  auto end = start(passt_arguments(config), config.mtu, log);
+  auto end = start(passt_arguments(config), config.mtu, log, monotonic_ns);
   if (end) return std::unique_ptr<NetEnd>(std::move(*end));
   if (end.error().kind == ErrorKind::kUnavailable)
     return with_hint(fail(ErrorKind::kUnavailable, "--net user: {}", end.error().message),
@@ -71,8 +71,9 @@ Result<std::unique_ptr<NetEnd>> PasstEnd::start(const NetConfig& config, Log& lo
   return std::unexpected(std::move(end.error()));
 }
 
-Result<std::unique_ptr<PasstEnd>> PasstEnd::start(std::vector<std::string> arguments, u16 mtu, Log& log) {
-  std::unique_ptr<PasstEnd> end(new PasstEnd(std::move(arguments), mtu, log));
+Result<std::unique_ptr<PasstEnd>> PasstEnd::start(std::vector<std::string> arguments, u16 mtu, Log& log,
+                                                  Clock now_ns) {
+  std::unique_ptr<PasstEnd> end(new PasstEnd(std::move(arguments), mtu, log, now_ns));
   UVMM_CHECK(end->run());
   return end;
 }
@@ -90,13 +91,13 @@ Result<void> PasstEnd::run() {
   Fd errors_read(errors[0]);
   const Fd errors_write(errors[1]);
   ChildProcess process = UVMM_TRY(ChildProcess::start(arguments_, theirs.get(), errors_write.get()));
-  running_.emplace(std::move(stream), std::move(errors_read), std::move(process), now_ns());
+  running_.emplace(std::move(stream), std::move(errors_read), std::move(process), now_ns_());
   return {};
 }
 
 void PasstEnd::lost(i32 reason) {
   const std::string said = complaint(running_->errors.get());
-  if (now_ns() - running_->started_ns > kLongLife) pause_ = kFirstPause;
+  if (now_ns_() - running_->started_ns > kLongLife) pause_ = kFirstPause;
   running_.reset();
   log_.event(Event::Kind::kHelperDied, "net user", "{} has ended ({}); another is started in {} ms",
              arguments_[0], said.empty() ? error_text(-reason) : said, pause_ / 1'000'000);

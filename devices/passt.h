@@ -24,6 +24,7 @@ class PasstEnd final : public PlainNetEnd {
  public:
   static constexpr u64 kFirstPause = 100'000'000;  // nanoseconds
   static constexpr u64 kLongestPause = 10'000'000'000;
+  static constexpr i64 kLongLife = 10'000'000'000;  // after which an end is no sign that the next is near
 
   // Starts passt. Refused, with a remedy, if it is not installed.
   static Result<std::unique_ptr<NetEnd>> start(const NetConfig& config, Log& log);
@@ -32,8 +33,10 @@ class PasstEnd final : public PlainNetEnd {
   Task<i32> readable(Io& io, u16 pair) override;
   bool link_up() const override { return running_.has_value(); }
 
+  using Clock = i64 (*)();  // nanoseconds
   // For tests: as start(), with another program and its arguments in passt's place.
-  static Result<std::unique_ptr<PasstEnd>> start(std::vector<std::string> arguments, u16 mtu, Log& log);
+  static Result<std::unique_ptr<PasstEnd>> start(std::vector<std::string> arguments, u16 mtu, Log& log,
+                                                 Clock now_ns);
 
  private:
   struct Running {
@@ -43,7 +46,7 @@ class PasstEnd final : public PlainNetEnd {
     i64 started_ns;
   };
 
-  PasstEnd(std::vector<std::string> arguments, u16 mtu, Log& log);
+  PasstEnd(std::vector<std::string> arguments, u16 mtu, Log& log, Clock now_ns);
   Result<void> run();
   void lost(i32 reason);
   void restart();
@@ -53,6 +56,7 @@ class PasstEnd final : public PlainNetEnd {
 
   const std::vector<std::string> arguments_;
   Log& log_;
+  const Clock now_ns_;
   std::optional<Running> running_;
   u64 pause_ = kFirstPause;
 };

@@ -184,9 +184,10 @@ void Simulation::offer_something() {
   if (!queue || queue->must_break || refused_) return;
   const u64 allocated = ram.allocated();
   if (allocated > kMostMemory || queue->driver->free_descriptors() < kMostDescriptors) return;
-  if (random.one_in(150)) {
+  const bool may_break = is_served(*queue);
+  if (may_break && random.one_in(150)) {
     break_ring(*queue);
-  } else if (random.one_in(8)) {
+  } else if (may_break && random.one_in(8)) {
     offer_odd(*queue);
   } else {
     offer(*queue);

@@ -73,6 +73,8 @@ class Simulation {
   virtual void offer_odd(SimulatedQueue& queue) = 0;
   virtual void end_operation(u32 i, bool well) = 0;  // by io.complete()
   virtual void check_operations() {}
+  // Whether the device surely looks at the queue, so that breaking the rules there has its consequence.
+  virtual bool is_served(const SimulatedQueue&) const { return true; }
   virtual bool outlives_reset(const Op&) const { return false; }
   virtual void started(u64 /*features*/) {}
   virtual void was_reset() {}

@@ -9,10 +9,13 @@
 
 #include "devices/block.h"
 #include "devices/console.h"
+#include "devices/net.h"
+#include "devices/passt.h"
 #include "devices/rng.h"
 #include "tests/fakes/boot_fixture.h"
 #include "tests/fakes/fake_card.h"
 #include "tests/fakes/fake_driver.h"
+#include "tests/fakes/fake_net_end.h"
 #include "vmm/base/uring.h"
 
 // As in sanitizer/allocator_interface.h, which g++ does not come with.
@@ -46,7 +49,8 @@ u64 allocations_of(Round round) {
   return counted;
 }
 
-// A started device behind its transport, with interrupts, and one driver for each of two queues.
+// A started device behind its transport, with interrupts, and one driver for each of its queues, which are
+// three at most.
 struct Running {
   Running(FakeIo& io, VirtioDevice& device, u64 features) : card(io, device, ram.memory()) {
     card.negotiate(features);
@@ -77,7 +81,7 @@ struct Running {
   }
 
   FakeRam ram;
-  FakeDriver drivers[2] = {FakeDriver(ram, 64), FakeDriver(ram, 64)};
+  FakeDriver drivers[3] = {FakeDriver(ram, 64), FakeDriver(ram, 64), FakeDriver(ram, 64)};
   FakeCard card;
 };
 
@@ -233,6 +237,65 @@ TEST_CASE("allocations: a warm rng makes none") {
     });
   });
   CHECK(allocations == 0);
+}
+
+constexpr u32 kFrame = 1500, kFrames = 8;  // bytes with the header, each in two buffers
+constexpr u64 kNetFeatures = kCommonFeatures | feature(VIRTIO_NET_F_MRG_RXBUF);
+
+void offer_frames(Running& running, GuestAddress buffer) {
+  for (u32 i = 0; i < 2 * kFrames; ++i) running.drivers[0].chain().writes_at(address(buffer), 900).offer();
+  for (u32 i = 0; i < kFrames; ++i) running.drivers[1].chain().reads_at(address(buffer), kFrame).offer();
+}
+
+TEST_CASE("allocations: a warm network device makes none") {
+  Log log;
+  FakeIo io;
+  FakeNetEnd end;
+  Net net(io, end, {.name = "net"}, log);
+  Running running(io, net, kNetFeatures);
+  const GuestAddress buffer = running.drivers[0].allocate(kFrame);
+  u64 received = 0;
+  const u64 allocations = allocations_of([&] {
+    offer_frames(running, buffer);
+    end.arriving[0].assign(kFrames, std::vector<u8>(kFrame));
+    running.serve(1, [&](u32 i) {
+      if (io.pending(i).kind == Op::Kind::kPoll) return false;
+      io.finish(i, io.pending(i).kind == Op::Kind::kWritev ? i32{kFrame} : 0);
+      return true;
+    });
+    running.serve(0, [&](u32 i) {
+      const bool is_poll = io.pending(i).kind == Op::Kind::kPoll;
+      if (is_poll && end.arriving[0].empty()) return false;
+      io.finish(i, is_poll ? POLLIN : 0);
+      return true;
+    });
+    received += end.arriving[0].empty();
+  });
+  CHECK(allocations == 0);
+  CHECK(received == 100);
+}
+
+TEST_CASE("allocations: a warm stream of frames makes none") {
+  Log log;
+  FakeIo io;
+  const auto end = PasstEnd::start({"sh", "-c", "exec cat <&3 >&3"}, 0, log, [] { return i64{0}; }).value();
+  Net net(io, *end, {.name = "net"}, log);
+  Running running(io, net, kNetFeatures);
+  const GuestAddress buffer = running.drivers[0].allocate(kFrame);
+  const u64 allocations = allocations_of([&] {
+    offer_frames(running, buffer);
+    const auto wait = [&](u32 i) {
+      const Op& op = io.pending(i);
+      pollfd ready{.fd = op.fd, .events = static_cast<short>(op.flags), .revents = 0};
+      if (op.kind == Op::Kind::kPoll) ::poll(&ready, 1, 10'000);
+      io.finish(i, op.kind == Op::Kind::kPoll ? ready.revents : 0);
+      return true;
+    };
+    running.serve(1, wait);
+    running.serve(0, wait);
+  });
+  CHECK(allocations == 0);
+  CHECK(running.drivers[0].used_index() == 100 * 2 * kFrames);
 }
 
 }  // namespace uvmm

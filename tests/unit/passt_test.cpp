@@ -2,12 +2,15 @@
 #include "devices/passt.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <cstdlib>
 #include <string>
 
+#include "tests/fakes/boot_fixture.h"
 #include "tests/fakes/fake_io.h"
 
 using Catch::Contains;
@@ -23,10 +26,13 @@ struct Listener final : NetLinkListener {
   int changes = 0;
 };
 
+i64 now = 0;  // by the clock of all ends
+
 // A shell script in passt's place; its descriptor 3 is the stream.
 struct Fixture {
-  explicit Fixture(const std::string& script) {
-    auto started = PasstEnd::start({"sh", "-c", script}, 0, log);
+  explicit Fixture(const std::string& script) : Fixture(std::vector<std::string>{"sh", "-c", script}) {}
+  explicit Fixture(std::vector<std::string> command) {
+    auto started = PasstEnd::start(std::move(command), 0, log, [] { return now; });
     REQUIRE(started);
     end = std::move(*started);
     end->set_link_listener(&listener);
@@ -67,6 +73,22 @@ struct Fixture {
       ::usleep(1000);
     }
     return {};
+  }
+
+  // Waits for its end, and for the pause before the next one; how long that is.
+  u64 pause_after_end() {
+    CHECK(receive().empty());
+    CHECK_FALSE(end->link_up());
+    return pause();
+  }
+  u64 pause() {
+    i32 ready = -1;
+    wait(ready);
+    REQUIRE(io.pending(0).kind == Op::Kind::kTimeout);
+    const u64 length = io.pending(0).length;
+    io.finish(0, -ETIME);
+    CHECK(ready == 0);
+    return length;
   }
 
   i32 receive_once() {
@@ -136,6 +158,40 @@ TEST_CASE("passt: when it ends, the link goes down, and another is started after
   f.wait(ready);
   CHECK(f.io.pending(0).length == 2 * PasstEnd::kFirstPause);
   f.io.finish(0, -ETIME);
+}
+
+TEST_CASE("passt: the pause grows to ten seconds, and is short again after a long life") {
+  Fixture f("exit 0");
+  u64 expected = PasstEnd::kFirstPause;
+  for (int ends = 0; ends < 10; ++ends) {
+    CHECK(f.pause_after_end() == expected);
+    expected = std::min<u64>(2 * expected, 10'000'000'000);
+  }
+  now += PasstEnd::kLongLife;
+  CHECK(f.pause_after_end() == PasstEnd::kLongestPause);
+  now += PasstEnd::kLongLife + 1;
+  CHECK(f.pause_after_end() == PasstEnd::kFirstPause);
+  CHECK(f.pause_after_end() == 2 * PasstEnd::kFirstPause);
+}
+
+TEST_CASE("passt: one that cannot be started any more is tried again, less and less often") {
+  const TemporaryDirectory directory;
+  const std::string program = directory.file("helper", "#!/bin/sh\nexit 0\n");
+  REQUIRE(::chmod(program.c_str(), 0700) == 0);
+  Fixture f(std::vector<std::string>{program});
+  REQUIRE(::rename(program.c_str(), (program + ".away").c_str()) == 0);
+  CHECK(f.pause_after_end() == PasstEnd::kFirstPause);
+  CHECK_FALSE(f.end->link_up());
+  CHECK_THAT(f.said, Contains("cannot start " + program + ": No such file or directory"));
+  i32 sent = 0;
+  f.send({1}, sent);
+  CHECK(sent == -ENETDOWN);
+  CHECK(f.receive_once() == -EAGAIN);
+  CHECK(f.pause() == 2 * PasstEnd::kFirstPause);
+  CHECK_FALSE(f.end->link_up());
+  REQUIRE(::rename((program + ".away").c_str(), program.c_str()) == 0);
+  CHECK(f.pause() == 4 * PasstEnd::kFirstPause);
+  CHECK(f.end->link_up());
 }
 
 TEST_CASE("passt: what is no frame ends it") {

@@ -197,6 +197,60 @@ TEST_CASE("[case 82] tap: the host leaves to the guest what that has taken, and 
   CHECK_FALSE(network.has_offload("t0", ETHTOOL_GTXCSUM));
 }
 
+// What ethtool -k shows as on, of the features that the offloads are about.
+u64 shown_features(const Network& network, const char* name) {
+  const auto ask = [&](auto question, u64 bytes) {
+    std::vector<u8> answer(sizeof question + bytes);
+    std::memcpy(answer.data(), &question, sizeof question);
+    ifreq request{};
+    std::strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+    request.ifr_data = reinterpret_cast<char*>(answer.data());
+    REQUIRE(::ioctl(network.socket.get(), SIOCETHTOOL, &request) == 0);
+    answer.erase(answer.begin(), answer.begin() + sizeof question);
+    return answer;
+  };
+  u32 count = 0;
+  const auto counted =
+      ask(ethtool_sset_info{.cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1u << ETH_SS_FEATURES}, sizeof count);
+  std::memcpy(&count, counted.data(), sizeof count);
+  const auto names =
+      ask(ethtool_gstrings{.cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_FEATURES, .len = count},
+          u64{count} * ETH_GSTRING_LEN);
+  const u32 words = (count + 31) / 32;
+  const auto blocks = ask(ethtool_gfeatures{.cmd = ETHTOOL_GFEATURES, .size = words},
+                          words * sizeof(ethtool_get_features_block));
+  u64 on = 0;
+  for (u32 i = 0; i < count; ++i) {
+    ethtool_get_features_block block;
+    std::memcpy(&block, blocks.data() + i / 32 * sizeof block, sizeof block);
+    if (!(block.active & (1u << (i % 32)))) continue;
+    const std::string_view feature = reinterpret_cast<const char*>(names.data()) + i * ETH_GSTRING_LEN;
+    if (feature == "tx-checksum-ip-generic") on |= kCsum;
+    if (feature == "tx-tcp-segmentation") on |= kTso4;
+    if (feature == "tx-tcp6-segmentation") on |= kTso6;
+    if (feature == "tx-tcp-ecn-segmentation") on |= kEcn;
+    if (feature == "tx-udp-segmentation") on |= kUso4 | kUso6;
+  }
+  return on;
+}
+
+TEST_CASE("[case 82] tap: for each subset of the offloads, the host's features are that subset") {
+  const Network network;
+  const auto tap = opened({.kind = kTap, .tap = "t0"});
+  const std::array<u64, 5> offloads = {kCsum, kTso4, kTso6, kEcn, kUso4 | kUso6};
+  for (u32 subset = 0; subset < 32; ++subset) {
+    u64 features = 0;
+    for (u32 i = 0; i < offloads.size(); ++i)
+      if (subset & (1u << i)) features |= offloads[i];
+    u64 expected = features & tap->offloads();
+    if (!(features & kCsum)) expected = 0;  // which all others build upon
+    if (!(features & (kTso4 | kTso6))) expected &= ~kEcn;
+    REQUIRE(tap->set_offloads(features));
+    CAPTURE(subset);
+    CHECK(shown_features(network, "t0") == expected);
+  }
+}
+
 TEST_CASE("tap: queues are attached while their pairs are in use") {
   const Network network;
   const auto tap = opened({.kind = kTap, .tap = "t0", .queues = 2});
