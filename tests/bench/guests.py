@@ -56,3 +56,30 @@ def exits(pid):
             with open(f"/sys/kernel/debug/kvm/{directory}/exits") as file:
                 return int(file.read())
     return 0
+
+
+def own_threads(pid):
+    """Of the monitor, those that run no guest code: (id, processor seconds)."""
+    return [(thread, seconds) for thread, name, seconds in threads(pid) if not runs_guest(name)]
+
+
+def processor_seconds(pid):
+    return sum(seconds for _, seconds in own_threads(pid))
+
+
+SYSTEM_CALLS = "/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter"
+
+
+def count_system_calls():
+    """From now on, by thread; where the kernel cannot, none are counted."""
+    if os.path.exists(SYSTEM_CALLS + "/hist"):
+        with open(SYSTEM_CALLS + "/trigger", "w") as trigger:
+            trigger.write("hist:keys=common_pid:size=8192")
+
+
+def system_calls(pid):
+    if not os.path.exists(SYSTEM_CALLS + "/hist"):
+        return 0
+    with open(SYSTEM_CALLS + "/hist") as hist:
+        counts = dict(re.findall(r"{ common_pid: +(\d+) *} hitcount: +(\d+)", hist.read()))
+    return sum(int(counts.get(thread, 0)) for thread, _ in own_threads(pid))

@@ -112,12 +112,13 @@ def guests(bench):
 
     for name, (title, unit, unit_name, target) in ROWS.items():
         ours, peer = (of(who, name, lambda sample: sample["value"]) for who in ("uvmm", "qemu"))
+        scale, moved = (1e9, "GB") if name.startswith("tcp") else (1, "packet")
+
+        def each(who, key):
+            return of(who, name, lambda sample: sample[key] / sample["moved"] * scale)
+
         counts = ""
-        if name.startswith("tcp"):
-            counts = "; ".join(f"{who}: {of(who, name, lambda s: s['own'] / s['moved'] * 1e9):.1f} s of its own threads and "
-                               f"{of(who, name, lambda s: s['exits'] / s['moved'] * 1e9):.0f} exits a GB"
-                               for who in ("uvmm", "qemu"))
-        if name.startswith("udp"):
-            counts = "; ".join(f"{who}: {of(who, name, lambda s: s['exits'] / s['moved']):.2f} exits a packet"
-                               for who in ("uvmm", "qemu"))
+        if name != "ping":
+            counts = "; ".join(f"{who}: processor {each(who, 'own'):.3g} s, {each(who, 'calls'):.3g} system calls and "
+                               f"{each(who, 'exits'):.3g} exits a {moved}" for who in ("uvmm", "qemu"))
         bench.results.add(f"net: {title}", ours / unit, unit_name, peer / unit, "QEMU without vhost", target, counts)

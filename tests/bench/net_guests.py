@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linux guests that send and receive over a tap: uvmm and QEMU in turn. Runs in the test host, started by net.py.
 
-Prints a line of JSON for each measurement: who, what, a value, seconds of the monitor's processor time, exits, and bytes.
+Prints a line of JSON for each measurement: who, what, a value, bytes or packets, and the monitor's processor seconds, system calls and exits.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import re
 import subprocess
 import tempfile
 
-from guests import exits, qemu_command, runs_guest, threads, uvmm_command, write_job
+from guests import count_system_calls, exits, processor_seconds, qemu_command, system_calls, uvmm_command, write_job
 
 HOST, GUEST, TAP, MAC = "10.9.0.1", "10.9.0.2", "bench0", "52:54:00:00:00:01"
 UDP_BYTES = 1472
@@ -41,17 +41,6 @@ def commands(options, job):
             "qemu": qemu_command(options, job, 512, qemu)}
 
 
-def processor_seconds(pid):
-    """Of all its threads but those that run guest code, and of these."""
-    own = vcpus = 0
-    for _, name, used in threads(pid):
-        if runs_guest(name):
-            vcpus += used
-        else:
-            own += used
-    return own, vcpus
-
-
 def value_of(name, text):
     """The measurement's value, and how many bytes or packets it moved."""
     if name == "ping":
@@ -69,12 +58,13 @@ def run(who, command):
     for line in process.stdout:
         word, _, name = line.strip().partition(" ")
         if word == "begin":
-            before, exits_before, text = processor_seconds(process.pid), exits(process.pid), ""
+            own, exits_before, calls = processor_seconds(process.pid), exits(process.pid), system_calls(process.pid)
+            text = ""
         elif word == "end":
-            after = processor_seconds(process.pid)
+            own, calls = processor_seconds(process.pid) - own, system_calls(process.pid) - calls
             value, moved = value_of(name, text)
-            print(json.dumps({"who": who, "name": name, "value": value, "moved": moved, "own": after[0] - before[0],
-                              "vcpus": after[1] - before[1], "exits": exits(process.pid) - exits_before}), flush=True)
+            print(json.dumps({"who": who, "name": name, "value": value, "moved": moved, "own": own, "calls": calls,
+                              "exits": exits(process.pid) - exits_before}), flush=True)
         else:
             text += line
     if process.wait() != 0:
@@ -90,6 +80,7 @@ def main():
     parser.add_argument("--pings", type=int)
     options = parser.parse_args()
     sh("mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug")
+    count_system_calls()
     sh(f"ip tuntap add {TAP} mode tap && ip address add {HOST}/24 dev {TAP} && ip link set {TAP} up")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as work:
         with open(work + "/udhcpd", "w") as file:

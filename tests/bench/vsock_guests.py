@@ -7,12 +7,10 @@ Prints a line of JSON for each measurement: who, what, seconds, bytes or counts,
 
 import argparse
 import json
-import os
-import re
 import subprocess
 import tempfile
 
-from guests import exits, qemu_command, runs_guest, threads, uvmm_command, write_job
+from guests import count_system_calls, exits, processor_seconds, qemu_command, system_calls, uvmm_command, write_job
 
 HOST, GUEST, TAP, CID = "10.9.1.1", "10.9.1.2", "bench1", 42
 FIRST_PORT, ECHO_PORT = 5000, 4999
@@ -65,33 +63,6 @@ def commands(options, job, socket):
     return {"uvmm": (uvmm + ["--vsock", f"{CID},path={socket}"], "vsock:2", lambda port: f"unix:{socket}_{port}"),
             "vhost": (qemu, "vsock:2", lambda port: f"vsock:-1:{port}"),
             "tcp": (uvmm + ["--net", f"tap={TAP}"], f"tcp:{HOST}", lambda port: f"tcp:{HOST}:{port}")}
-
-
-def own_threads(pid):
-    """Those that run no guest code: (id, processor seconds)."""
-    return [(thread, seconds) for thread, name, seconds in threads(pid) if not runs_guest(name)]
-
-
-def processor_seconds(pid):
-    return sum(seconds for _, seconds in own_threads(pid))
-
-
-SYSTEM_CALLS = "/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter"
-
-
-def count_system_calls():
-    """From now on, by thread; where the kernel cannot, none are counted."""
-    if os.path.exists(SYSTEM_CALLS + "/hist"):
-        with open(SYSTEM_CALLS + "/trigger", "w") as trigger:
-            trigger.write("hist:keys=common_pid:size=8192")
-
-
-def system_calls(pid):
-    if not os.path.exists(SYSTEM_CALLS + "/hist"):
-        return 0
-    with open(SYSTEM_CALLS + "/hist") as hist:
-        counts = dict(re.findall(r"{ common_pid: +(\d+) *} hitcount: +(\d+)", hist.read()))
-    return sum(int(counts.get(thread, 0)) for thread, _ in own_threads(pid))
 
 
 def run(who, command, address, options):
