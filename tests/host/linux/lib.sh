@@ -18,6 +18,8 @@ quiet='quiet loglevel=1'  # a panic is heard, and nothing else
 debian=(--kernel "$DEBIAN_KERNEL/vmlinuz" --initrd "$DEBIAN_INITRD")
 custom=(--kernel "$CUSTOM_KERNEL/bzImage")
 
+launcher=()  # a command that runs the one that it is given, uvmm, for guest()
+
 # guest UVMM-OPTION... -- COMMAND...: boots the root image and runs the command in the guest; its output is ours, its status the
 # function's. A guest that does not come to an end by itself, in $guest_seconds (120), is a failure of the test.
 guest() {
@@ -25,8 +27,8 @@ guest() {
   while [[ $1 != -- ]]; do options+=("$1"); shift; done
   shift
   make_job_disk "$work/job" "$@"
-  timeout "${guest_seconds:-120}" "$UVMM" --disk "${root:-$ROOT},root" "${options[@]}" --cmdline "$quiet" --disk "$work/job,serial=uvmm-job" \
-    </dev/null || status=$?
+  timeout "${guest_seconds:-120}" "${launcher[@]}" "$UVMM" --disk "${root:-$ROOT},root" "${options[@]}" --cmdline "$quiet" \
+    --disk "$work/job,serial=uvmm-job" </dev/null || status=$?
   ((status == 0)) || fail "uvmm ended with status $status"
   read_job_status "$work/job" >"$work/status" || fail "the guest ended before its command"
   return "$(<"$work/status")"
