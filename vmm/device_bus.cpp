@@ -24,13 +24,14 @@ bool within(const layout::Range& range, GuestAddress gpa) {
 
 }  // namespace
 
-Result<std::unique_ptr<DeviceBus>> DeviceBus::create(u32 count) {
+Result<std::unique_ptr<DeviceBus>> DeviceBus::create(const kvm::Vm& vm, u32 count) {
   Mapping pages = UVMM_TRY(Mapping::anonymous(ConfigSpace::kBytes + count * kPagesBytes));
-  return std::unique_ptr<DeviceBus>(new DeviceBus(std::move(pages)));
+  return std::unique_ptr<DeviceBus>(new DeviceBus(vm, std::move(pages)));
 }
 
-DeviceBus::DeviceBus(Mapping pages)
-    : pages_(std::move(pages)),
+DeviceBus::DeviceBus(const kvm::Vm& vm, Mapping pages)
+    : vm_(vm),
+      pages_(std::move(pages)),
       count_(static_cast<u32>((pages_.bytes().size() - ConfigSpace::kBytes) / kPagesBytes)),
       bridge_(config_page(0)) {
   slots_.reserve(count_);
@@ -46,49 +47,40 @@ std::span<u8> DeviceBus::register_pages(u32 device) const {
                                 PciTransport::kRegisterPagesBytes);
 }
 
-Result<void> DeviceBus::map(const kvm::Vm& vm, u32 slot) const {
+Result<void> DeviceBus::map(u32 slot) const {
   constexpr auto kReadOnly = kvm::Vm::Access::kReadOnly;
   for (u32 device = 0; device <= count_; ++device) {
-    UVMM_CHECK(vm.set_user_memory_region(slot++, ecam_address(device), config_page(device), kReadOnly));
+    UVMM_CHECK(vm_.set_user_memory_region(slot++, ecam_address(device), config_page(device), kReadOnly));
     if (device == 0) continue;
-    UVMM_CHECK(vm.set_user_memory_region(slot++, guest(bar_address(device)),
-                                         register_pages(device).first(PciTransport::kMappedBytes),
-                                         kReadOnly));
+    UVMM_CHECK(vm_.set_user_memory_region(slot++, guest(bar_address(device)),
+                                          register_pages(device).first(PciTransport::kMappedBytes),
+                                          kReadOnly));
   }
   return {};
 }
 
-Result<void> DeviceBus::attach(std::unique_ptr<VirtioDevice> device, std::string name, const Host& host) {
+void DeviceBus::attach(std::unique_ptr<VirtioDevice> device, std::string name, const Host& host) {
   const u32 number = static_cast<u32>(slots_.size()) + 1;
   Slot slot{.name = std::move(name), .device = std::move(device)};
-
-  std::vector<int> doorbells;
-  for (u16 queue = 0; queue < slot.device->queue_sizes().size(); ++queue) {
-    Fd doorbell = UVMM_TRY(create_eventfd());
-    const GuestAddress where = guest(bar_address(number)) + PciTransport::doorbell_offset(queue);
-    UVMM_CHECK(host.vm.ioeventfd(where, doorbell.get()));
-    doorbells.push_back(doorbell.get());
-    slot.doorbells.push_back(std::move(doorbell));
-  }
-  std::vector<InterruptLine> lines;
-  for (u16 vector = 0; vector < PciTransport::vectors_for(*slot.device); ++vector)
-    lines.push_back(UVMM_TRY(host.routes.add_line()));
-
   slot.transport = std::make_unique<PciTransport>(*slot.device, PciTransport::Parts{
                                                                     .io = host.io,
                                                                     .memory = host.memory,
                                                                     .log = host.log,
-                                                                    .router = host.routes,
+                                                                    .router = host.router,
+                                                                    .doorbells = *this,
                                                                     .name = slot.name,
                                                                     .bar_address = bar_address(number),
                                                                     .config_page = config_page(number),
                                                                     .register_pages = register_pages(number),
-                                                                    .lines = lines,
-                                                                    .doorbells = doorbells,
                                                                 });
   bridge_.attach(number, *slot.transport);
   slots_.push_back(std::move(slot));
-  return {};
+}
+
+Result<int> DeviceBus::add_doorbell(GuestAddress where) {
+  Fd doorbell = UVMM_TRY(create_eventfd());
+  UVMM_CHECK(vm_.ioeventfd(where, doorbell.get()));
+  return doorbells_.emplace_back(std::move(doorbell)).get();
 }
 
 std::vector<DeviceStatistics> DeviceBus::statistics() const {

@@ -163,8 +163,8 @@ Result<void> Machine::create_vm(const Config& config, GuestAddress entry) {
         vm_->set_user_memory_region(slot++, region.start, region.bytes, kvm::Vm::Access::kReadWrite);
     if (!set) return too_much_memory(config.memory.bytes, set.error().message);
   }
-  bus_ = UVMM_TRY(DeviceBus::create(count_devices(config)));
-  UVMM_CHECK(bus_->map(*vm_, slot));
+  bus_ = UVMM_TRY(DeviceBus::create(*vm_, count_devices(config)));
+  UVMM_CHECK(bus_->map(slot));
 
   UVMM_CHECK(arch::create_interrupt_controller(*vm_, config.cpus));
   routes_ = std::make_unique<kvm::MsiRoutes>(*vm_, arch::needs_extended_destinations(config.cpus));

@@ -58,7 +58,7 @@ Result<void> Machine::open_net_ends(const Config& config) {
 
 Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage> disks,
                                      std::vector<fuse::Share> shares) {
-  const DeviceBus::Host host{*uring_, memory_, log_, *vm_, *routes_};
+  const DeviceBus::Host host{*uring_, memory_, log_, *routes_};
   earlycon_ = config.earlycon;
 
   const u16 by_default = queues_by_default(config);
@@ -72,19 +72,19 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     } else {
       block = std::make_unique<Block>(*uring_, std::move(*image++), options, log_);
     }
-    UVMM_CHECK(bus_->attach(std::move(block), "disk " + disk.path, host));
+    bus_->attach(std::move(block), "disk " + disk.path, host);
   }
   for (u32 i = 0; i < config.nets.size(); ++i) {
     const NetConfig& net = config.nets[i];
     const MacAddress mac = net.mac.value_or(default_mac(config.name, *net_ends_[i], i));
     const NetOptions options{.name = name_of(net), .mac = mac, .mtu = net.mtu, .queue_size = net.queue_size};
     auto device = std::make_unique<Net>(*uring_, *net_ends_[i], options, log_);
-    UVMM_CHECK(bus_->attach(std::move(device), options.name, host));
+    bus_->attach(std::move(device), options.name, host);
   }
   for (fuse::Share& share : shares) {
     std::string name = "share " + share.options.path;
     auto fs = std::make_unique<Fs>(*uring_, std::move(share), by_default, share_limits(config), log_);
-    UVMM_CHECK(bus_->attach(std::move(fs), std::move(name), host));
+    bus_->attach(std::move(fs), std::move(name), host);
   }
   has_shares_ = !shares.empty();
   if (config.console.kind != ConsoleConfig::Kind::kOff) UVMM_CHECK(attach_console(config.console, host));
@@ -92,12 +92,12 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     vsock_host_ = UVMM_TRY(VsockHost::open(config.vsock->path, config.vsock->listeners));
     auto vsock = std::make_unique<Vsock>(*uring_, *vsock_host_, config.vsock->cid, log_);
     vsock_ = vsock.get();
-    UVMM_CHECK(bus_->attach(std::move(vsock), "vsock", host));
+    bus_->attach(std::move(vsock), "vsock", host);
   }
   if (config.power_button) {
     auto button = std::make_unique<PowerButton>(*uring_, log_);
     power_button_ = button.get();
-    UVMM_CHECK(bus_->attach(std::move(button), "power button", host));
+    bus_->attach(std::move(button), "power button", host);
   }
   if (config.balloon.enabled) {
     const MemoryConfig& ram = config.memory;
@@ -110,9 +110,9 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     };
     auto balloon = std::make_unique<Balloon>(*uring_, memory_, options, log_);
     balloon_ = balloon.get();
-    UVMM_CHECK(bus_->attach(std::move(balloon), "balloon", host));
+    bus_->attach(std::move(balloon), "balloon", host);
   }
-  if (config.rng) UVMM_CHECK(bus_->attach(std::make_unique<Rng>(*uring_), "rng", host));
+  if (config.rng) bus_->attach(std::make_unique<Rng>(*uring_), "rng", host);
   return {};
 }
 
@@ -130,7 +130,8 @@ Result<void> Machine::attach_console(const ConsoleConfig& config, const DeviceBu
   console_end_ = UVMM_TRY(ConsoleEnd::open(*uring_, console, log_));
   auto device = std::make_unique<Console>(*uring_, *console_end_, log_);
   console_ = device.get();
-  return bus_->attach(std::move(device), "console", host);
+  bus_->attach(std::move(device), "console", host);
+  return {};
 }
 
 }  // namespace uvmm

@@ -21,12 +21,10 @@ Msix::Msix(const Parts& parts)
       log_(parts.log),
       name_(parts.name),
       table_(parts.table),
-      lines_(parts.lines.size()) {
-  assert(table_.size() == lines_.size() * kEntryBytes);
+      lines_(table_.size() / kEntryBytes) {
   for (u32 i = 0; i < lines_.size(); ++i) {
     Line& line = lines_[i];
     line.kind = Op::Kind::kWrite;
-    line.fd = parts.lines[i].event_fd;
     line.address = &kOne;
     line.count = sizeof kOne;
     line.offset = Op::kNoOffset;
@@ -37,7 +35,6 @@ Msix::Msix(const Parts& parts)
       if (std::exchange(self.again, false)) self.msix->raise(self.msix->vector_of(self));
     };
     line.msix = this;
-    line.gsi = parts.lines[i].gsi;
     table_[i * kEntryBytes + PCI_MSIX_ENTRY_VECTOR_CTRL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
   }
 }
@@ -79,7 +76,7 @@ void Msix::update_routes(std::span<Line> lines) {
 bool Msix::route(Line& line) {
   const u16 vector = vector_of(line);
   const MsiMessage message = entry(vector).message;
-  line.changed = deliverable(vector) && !(line.has_route && line.routed == message);
+  line.changed = line.fd >= 0 && deliverable(vector) && !(line.has_route && line.routed == message);
   if (!line.changed) return false;
   line.routed = message;
   line.has_route = true;
@@ -123,6 +120,21 @@ void Msix::read_pba(u32 offset, std::span<u8> bytes) const {
     for (u64 vector = first; vector < std::min<u64>(first + 8, vectors()); ++vector)
       bytes[i] |= static_cast<u8>(lines_[vector].pending << (vector - first));
   }
+}
+
+bool Msix::claim(u16 vector) {
+  if (vector >= vectors()) return false;
+  Line& line = lines_[vector];
+  if (line.fd >= 0) return true;
+  const Result<InterruptLine> added = router_.add_line();
+  if (!added) {
+    log_.guest("{}: interrupt {} cannot be had: {}", name_, vector, added.error().message);
+    return false;
+  }
+  line.fd = added->event_fd;
+  line.gsi = added->gsi;
+  update_routes({&line, 1});
+  return true;
 }
 
 void Msix::raise(u16 vector) {

@@ -3,7 +3,8 @@
 //
 // The table's bytes lie in a page that the guest may read without an exit; only this class writes them. A
 // vector's message goes to the router when it could be delivered and differs from what went there last, so
-// that a driver that sets up masked vectors costs one call for each that it really uses.
+// that a driver that sets up masked vectors costs one call for each that it really uses. A vector that nobody
+// claims has no interrupt line either.
 #pragma once
 
 #include <span>
@@ -23,8 +24,7 @@ class Msix {
     MsiRouter& router;
     Log& log;
     const std::string& name;  // of the device, for messages
-    std::span<const InterruptLine> lines;
-    std::span<u8> table;  // kEntryBytes for each line, zeroed; borrowed
+    std::span<u8> table;      // kEntryBytes for each vector, zeroed; borrowed
   };
   explicit Msix(const Parts& parts);
   Msix(const Msix&) = delete;
@@ -43,10 +43,14 @@ class Msix {
   // The pending bits; zeros beyond.
   void read_pba(u32 offset, std::span<u8> bytes) const;
 
-  // Sends the vector's message, now or when it is unmasked. Nothing for VIRTIO_MSI_NO_VECTOR.
+  // Has the vector raised from now on. False if it is not there or the host has no line for it.
+  bool claim(u16 vector);
+
+  // Sends the vector's message, now or when it is unmasked. Claimed, or VIRTIO_MSI_NO_VECTOR for nothing.
   void raise(u16 vector);
 
  private:
+  // What is there for a vector; its `fd` is that of its line, once it has been claimed.
   struct Line : Op {
     Msix* msix = nullptr;
     u32 gsi = 0;

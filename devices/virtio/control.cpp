@@ -14,7 +14,7 @@ namespace {
 constexpr u8 kDriverBits = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK |
                            VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED;
 
-constexpr u32 kMostRefusals = 100;  // of a poll, one after the other, by a host that is short of memory
+constexpr u32 kMostFailures = 100;  // of a poll, one after the other, by a host that is short of memory
 
 u64 with_half(u64 whole, bool high, u32 value) {
   return high ? (whole & 0xffff'ffff) | u64{value} << 32 : (whole & ~u64{0xffff'ffff}) | value;
@@ -34,14 +34,12 @@ Control::Control(VirtioDevice& device, const Parts& parts, Face& face)
       queues_(registers_.size()),
       doorbells_io_(parts.io),
       doorbells_(registers_.size()) {
-  assert(parts.doorbells.size() == registers_.size());
   for (u16 i = 0; i < num_queues(); ++i) {
     assert(device.queue_sizes()[i] <= kMaxQueueSize && std::has_single_bit(device.queue_sizes()[i]));
     Doorbell& doorbell = doorbells_[i];
     doorbell.control = this;
     doorbell.queue = i;
     doorbell.kind = Op::Kind::kPollMultishot;
-    doorbell.fd = parts.doorbells[i];
     doorbell.flags = POLLIN;
     doorbell.on_complete = [](Op& op, i32 result, bool more) {
       Doorbell& self = static_cast<Doorbell&>(op);
@@ -114,11 +112,23 @@ void Control::start() {
     queues_[i] = std::make_unique<Queue>(device_.io(), memory_, registers_[i].layout, driver_features_,
                                          face_.queue_interrupt(i), static_cast<BrokenQueueListener&>(*this),
                                          counters_[i]);
-    listen(doorbells_[i]);
+    doorbells_[i].refused = false;
+    if (doorbells_[i].fd >= 0) listen(doorbells_[i]);
   }
   device_.start(driver_features_);
   for (u16 i = 0; i < num_queues(); ++i)
     if (queues_[i]) tasks_.spawn(device_.run(*queues_[i], i));
+}
+
+void Control::add_doorbell(Doorbell& doorbell) {
+  const Result<int> added = face_.add_doorbell(doorbell.queue);
+  doorbell.refused = !added;
+  if (!added) {
+    return log_.guest("{}: queue {} has no doorbell and is slow: {}", name_, doorbell.queue,
+                      added.error().message);
+  }
+  doorbell.fd = *added;
+  listen(doorbell);
 }
 
 void Control::listen(Doorbell& doorbell) {
@@ -127,18 +137,24 @@ void Control::listen(Doorbell& doorbell) {
 
 void Control::rang(Doorbell& doorbell, i32 result, bool more) {
   if (resetting_) return;
-  doorbell.refusals = result < 0 ? doorbell.refusals + 1 : 0;
-  if (doorbell.refusals > kMostRefusals) {
+  doorbell.failures = result < 0 ? doorbell.failures + 1 : 0;
+  if (doorbell.failures > kMostFailures) {
     log_.error("{}: cannot poll the doorbell of queue {}: {}", name_, doorbell.queue, error_text(-result));
     return need_reset();
   }
   // The kernel ends a multishot poll when it runs short of completion slots, or of memory.
   if (!more) listen(doorbell);
-  notify(doorbell.queue);  // which may have rung meanwhile
+  ring(doorbell.queue);  // which may have rung meanwhile
 }
 
 void Control::notify(u16 index) {
   if (index >= num_queues() || !queues_[index] || resetting_) return;
+  Doorbell& doorbell = doorbells_[index];
+  if (doorbell.fd < 0 && !doorbell.refused) add_doorbell(doorbell);
+  ring(index);
+}
+
+void Control::ring(u16 index) {
   counters_[index].notifications.add();
   queues_[index]->notify();
 }

@@ -15,6 +15,7 @@
 #include "vmm/base/guest_memory.h"
 #include "vmm/base/io.h"
 #include "vmm/base/log.h"
+#include "vmm/base/result.h"
 #include "vmm/base/task.h"
 
 namespace uvmm {
@@ -25,6 +26,8 @@ class Control final : private ConfigChangeListener, private BrokenQueueListener 
   class Face {
    public:
     virtual Interrupt& queue_interrupt(u16 index) = 0;
+    // Turns rings of the queue's doorbell, each an exit so far, into signals of an eventfd; borrowed.
+    virtual Result<int> add_doorbell(u16 index) = 0;
     virtual void raise_config_interrupt() = 0;
     // Status, generation or configuration have changed otherwise than by a write_...() of this class.
     virtual void registers_changed() = 0;
@@ -39,8 +42,7 @@ class Control final : private ConfigChangeListener, private BrokenQueueListener 
     Io& io;
     const GuestMemory& memory;
     Log& log;
-    std::string name;                // of the device, for messages
-    std::span<const int> doorbells;  // an eventfd for each queue, polled and never read; borrowed
+    std::string name;  // of the device, for messages
   };
 
   // As the driver programs it (4.1.4.3). Ring addresses and size count from the moment it is enabled.
@@ -76,7 +78,9 @@ class Control final : private ConfigChangeListener, private BrokenQueueListener 
   // By queue, over all resets. Any thread.
   std::span<const QueueCounters> counters() const { return counters_; }
 
-  // The driver has rung; nothing before DRIVER_OK, for a queue that is not enabled, or that is not there.
+  // The driver has rung, with an exit: the first time of each queue, since those that are never rung cost
+  // nothing, and whenever the host has no doorbell for it. Nothing before DRIVER_OK, for a queue that is not
+  // enabled, or that is not there.
   void notify(u16 index);
 
   // As a reset, for the end: turn the Io until nothing is in flight, then stopped() holds.
@@ -84,10 +88,12 @@ class Control final : private ConfigChangeListener, private BrokenQueueListener 
   bool stopped() const { return !resetting_ && tasks_.empty() && doorbells_io_.idle(); }
 
  private:
+  // Its eventfd is polled and never read. `fd` is -1 before the first ring.
   struct Doorbell : Op {
     Control* control = nullptr;
     u16 queue = 0;
-    u32 refusals = 0;  // since it was polled last
+    bool refused = false;  // by the host, since the driver started
+    u32 failures = 0;      // of its poll, one after the other
   };
   struct ResetCheck : TurnEnd {
     Control* control = nullptr;
@@ -98,8 +104,10 @@ class Control final : private ConfigChangeListener, private BrokenQueueListener 
   bool accept_features() const;
   void set_initial_registers();
   void start();
+  void add_doorbell(Doorbell& doorbell);
   void listen(Doorbell& doorbell);
   void rang(Doorbell& doorbell, i32 result, bool more);
+  void ring(u16 index);
   void need_reset();
   void begin_reset();
   bool finish_reset();

@@ -91,7 +91,7 @@ const PciTransport::Register PciTransport::kRegisters[] = {
     {UVMM_FIELD(guest_feature_select), [](PciTransport& t, u32 value) { t.driver_feature_select_ = value; }},
     {UVMM_FIELD(guest_feature),
      [](PciTransport& t, u32 value) { t.control_.write_driver_features(t.driver_feature_select_, value); }},
-    {UVMM_FIELD(msix_config), [](PciTransport& t, u32 value) { t.config_vector_ = t.checked_vector(value); }},
+    {UVMM_FIELD(msix_config), [](PciTransport& t, u32 value) { t.config_vector_ = t.map_vector(value); }},
     {UVMM_FIELD(device_status),
      [](PciTransport& t, u32 value) { t.control_.write_status(static_cast<u8>(value)); }},
     {UVMM_FIELD(queue_select), [](PciTransport& t, u32 value) { t.queue_select_ = static_cast<u16>(value); }},
@@ -102,7 +102,7 @@ const PciTransport::Register PciTransport::kRegisters[] = {
     {UVMM_FIELD(queue_msix_vector),
      [](PciTransport& t, u32 value) {
        if (t.queue_select_ < t.interrupts_.size())
-         t.interrupts_[t.queue_select_].vector = t.checked_vector(value);
+         t.interrupts_[t.queue_select_].vector = t.map_vector(value);
      }},
     {UVMM_FIELD(queue_enable),
      [](PciTransport& t, u32 value) {
@@ -125,24 +125,21 @@ const PciTransport::Register PciTransport::kRegisters[] = {
 
 PciTransport::PciTransport(VirtioDevice& device, const Parts& parts)
     : device_(device),
+      doorbells_(parts.doorbells),
+      bar_(guest(parts.bar_address)),
       registers_(parts.register_pages),
       config_(parts.config_page, identity(device.device_id())),
       msix_({.io = parts.io,
              .router = parts.router,
              .log = parts.log,
              .name = parts.name,
-             .lines = parts.lines,
-             .table = registers_.subspan(kMsixTable, parts.lines.size() * Msix::kEntryBytes)}),
+             // One for each queue, and one for changes of the configuration.
+             .table = registers_.subspan(kMsixTable, (device.queue_sizes().size() + 1) * Msix::kEntryBytes)}),
       interrupts_(device.queue_sizes().size()),
-      control_(device,
-               {.io = parts.io,
-                .memory = parts.memory,
-                .log = parts.log,
-                .name = parts.name,
-                .doorbells = parts.doorbells},
+      control_(device, {.io = parts.io, .memory = parts.memory, .log = parts.log, .name = parts.name},
                static_cast<Control::Face&>(*this)) {
   assert(registers_.size() == kRegisterPagesBytes && interrupts_.size() <= kMaxQueues);
-  assert(parts.lines.size() == vectors_for(device) && device.config().size() <= kPageSize);
+  assert(device.config().size() <= kPageSize);
   for (QueueInterrupt& interrupt : interrupts_) interrupt.transport = this;
   config_.set_bar(parts.bar_address, kBarBytes);
   add_capabilities();
@@ -241,8 +238,9 @@ void PciTransport::write_queue_address(RingPart part, bool high_half, u32 value)
 }
 
 // virtio 1.2, 4.1.5.1.2.1: a vector that cannot be mapped reads back as none.
-u16 PciTransport::checked_vector(u32 vector) const {
-  return vector < msix_.vectors() ? static_cast<u16>(vector) : u16{VIRTIO_MSI_NO_VECTOR};
+u16 PciTransport::map_vector(u32 value) {
+  const u16 vector = static_cast<u16>(value);
+  return msix_.claim(vector) ? vector : u16{VIRTIO_MSI_NO_VECTOR};
 }
 
 // Writes down what the driver reads, as the selectors have it now.
@@ -306,6 +304,10 @@ void PciTransport::show_window() {
 void PciTransport::QueueInterrupt::raise() {
   if (!transport->msix_.enabled()) transport->isr_ |= kIsrQueue;
   transport->msix_.raise(vector);
+}
+
+Result<int> PciTransport::add_doorbell(u16 index) {
+  return doorbells_.add_doorbell(bar_ + doorbell_offset(index));
 }
 
 void PciTransport::raise_config_interrupt() {

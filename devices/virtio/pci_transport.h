@@ -24,6 +24,7 @@
 #include "devices/pci/function.h"
 #include "devices/pci/msix.h"
 #include "devices/virtio/control.h"
+#include "vmm/base/doorbell_maker.h"
 
 namespace uvmm {
 
@@ -37,22 +38,17 @@ class PciTransport final : public PciFunction, private Control::Face {
 
   // Where in the BAR the driver rings for a queue: a write of any length there is the doorbell.
   static constexpr u32 doorbell_offset(u16 queue) { return kNotifyOffset + queue * kNotifyMultiplier; }
-  // How many interrupt lines a device is given.
-  static u16 vectors_for(const VirtioDevice& device) {
-    return static_cast<u16>(device.queue_sizes().size() + 1);
-  }
 
   struct Parts {
     Io& io;
     const GuestMemory& memory;
     Log& log;
     MsiRouter& router;
-    std::string name;                      // of the device, for messages
-    u32 bar_address = 0;                   // a multiple of kBarBytes; for good
-    std::span<u8> config_page;             // ConfigSpace::kBytes, zeroed; borrowed
-    std::span<u8> register_pages;          // kRegisterPagesBytes, zeroed; borrowed
-    std::span<const InterruptLine> lines;  // vectors_for(device), copied
-    std::span<const int> doorbells;        // an eventfd for each queue, borrowed
+    DoorbellMaker& doorbells;
+    std::string name;              // of the device, for messages
+    u32 bar_address = 0;           // a multiple of kBarBytes; for good
+    std::span<u8> config_page;     // ConfigSpace::kBytes, zeroed; borrowed
+    std::span<u8> register_pages;  // kRegisterPagesBytes, zeroed; borrowed
   };
   PciTransport(VirtioDevice& device, const Parts& parts);
 
@@ -91,18 +87,21 @@ class PciTransport final : public PciFunction, private Control::Face {
   void write_common(u32 offset, std::span<const u8> bytes);
   void write_device_config(u32 offset, std::span<const u8> bytes);
   void write_queue_address(RingPart part, bool high_half, u32 value);
-  u16 checked_vector(u32 vector) const;
+  u16 map_vector(u32 value);
   void show_common();
   void show_device_config();
   void use_window(bool write);
   void show_window();
 
   Interrupt& queue_interrupt(u16 index) override { return interrupts_[index]; }
+  Result<int> add_doorbell(u16 index) override;
   void raise_config_interrupt() override;
   void registers_changed() override;
   void reset_completed() override;
 
   VirtioDevice& device_;
+  DoorbellMaker& doorbells_;
+  const GuestAddress bar_;
   std::span<u8> registers_;
   ConfigSpace config_;
   Msix msix_;

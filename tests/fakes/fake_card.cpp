@@ -4,37 +4,18 @@
 #include <cassert>
 
 namespace uvmm {
-namespace {
-
-std::vector<InterruptLine> lines_for(const VirtioDevice& device) {
-  std::vector<InterruptLine> lines;
-  for (u16 i = 0; i < PciTransport::vectors_for(device); ++i) lines.push_back({i, FakeCard::kFirstLine + i});
-  return lines;
-}
-
-std::vector<int> doorbells_for(const VirtioDevice& device) {
-  std::vector<int> doorbells;
-  for (u16 i = 0; i < device.queue_sizes().size(); ++i) doorbells.push_back(FakeCard::kFirstDoorbell + i);
-  return doorbells;
-}
-
-}  // namespace
-
 FakeCard::FakeCard(FakeIo& host, VirtioDevice& behind, const GuestMemory& memory)
     : io(host),
       device(behind),
-      lines(lines_for(device)),
-      doorbells(doorbells_for(device)),
       transport(device, {.io = io,
                          .memory = memory,
                          .log = log,
                          .router = router,
+                         .doorbells = doorbells,
                          .name = "fake",
                          .bar_address = 0xd000'8000,
                          .config_page = config_page,
-                         .register_pages = registers,
-                         .lines = lines,
-                         .doorbells = doorbells}) {}
+                         .register_pages = registers}) {}
 
 FakeCard::~FakeCard() {
   transport.shut_down();

@@ -16,9 +16,6 @@
 namespace uvmm {
 
 struct FakeCard {
-  // The eventfds of the interrupt lines are 100, 101, ..., of the doorbells 200, 201, ...: FakeIo opens none.
-  static constexpr int kFirstLine = 100;
-  static constexpr int kFirstDoorbell = 200;
   static constexpr u32 kMsixTable = 0x1000;
 
   FakeCard(FakeIo& host, VirtioDevice& behind, const GuestMemory& memory);
@@ -70,8 +67,7 @@ struct FakeCard {
   FakeMsiRouter router;
   std::vector<u8> config_page = std::vector<u8>(ConfigSpace::kBytes);
   std::vector<u8> registers = std::vector<u8>(PciTransport::kRegisterPagesBytes);
-  std::vector<InterruptLine> lines;
-  std::vector<int> doorbells;
+  FakeDoorbells doorbells;
   PciTransport transport;
 };
 

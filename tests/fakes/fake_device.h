@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // FakeDevice: a virtio device with two queues that keeps each request until the test releases it or one host
-// operation of its own ends. FakeMsiRouter: remembers what it was told.
+// operation of its own ends. FakeMsiRouter: remembers what it was told. FakeDoorbells: likewise.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 
 #include "devices/virtio/device.h"
 #include "devices/virtio/spec.h"
+#include "vmm/base/doorbell_maker.h"
 #include "vmm/base/msi_router.h"
 
 namespace uvmm {
@@ -72,7 +73,14 @@ class FakeDevice final : public VirtioDevice {
   std::array<TaskScope, 2> requests;
 };
 
+// Neither opens anything.
 struct FakeMsiRouter final : MsiRouter {
+  static constexpr int kFirstLine = 100;  // the lines' eventfds are 100, 101, ...
+
+  Result<InterruptLine> add_line() override {
+    if (refuses) return fail(ErrorKind::kHost, "no more lines");
+    return InterruptLine{lines, kFirstLine + static_cast<int>(lines++)};
+  }
   void route(u32 gsi, const MsiMessage& message) override {
     routes[gsi] = message;
     ++routed;
@@ -83,8 +91,23 @@ struct FakeMsiRouter final : MsiRouter {
   }
 
   std::map<u32, MsiMessage> routes;
+  u32 lines = 0;
   u32 routed = 0;
   u32 commits = 0;
+  bool refuses = false;
+};
+
+struct FakeDoorbells final : DoorbellMaker {
+  static constexpr int kFirst = 200;  // the eventfds of a device's queues are 200, 201, ...
+
+  Result<int> add_doorbell(GuestAddress where) override {
+    if (refuses) return fail(ErrorKind::kHost, "no more doorbells");
+    added.push_back(where);
+    return kFirst + static_cast<int>(address(where) % kPageSize / 4);
+  }
+
+  std::vector<GuestAddress> added;
+  bool refuses = false;
 };
 
 }  // namespace uvmm

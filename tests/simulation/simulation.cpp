@@ -19,7 +19,7 @@ constexpr u32 kIsr = 0x5000;
 constexpr int kPatience = 20'000;  // operations that may end before something must have happened
 
 bool is_line(const Op& op) {
-  return op.kind == Op::Kind::kWrite && op.fd >= FakeCard::kFirstLine && op.fd < FakeCard::kFirstDoorbell;
+  return op.kind == Op::Kind::kWrite && op.fd >= FakeMsiRouter::kFirstLine && op.fd < FakeDoorbells::kFirst;
 }
 
 }  // namespace
@@ -235,7 +235,7 @@ void Simulation::write_late_registers() {
 }
 
 void Simulation::notify(SimulatedQueue& queue) {
-  const int doorbell = FakeCard::kFirstDoorbell + queue.index;
+  const int doorbell = FakeDoorbells::kFirst + queue.index;
   for (u32 i = 0; i < io.size(); ++i) {
     const Op& op = io.pending(i);
     if (op.kind == Op::Kind::kPollMultishot && op.fd == doorbell && random.one_in(2))

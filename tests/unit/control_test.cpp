@@ -3,6 +3,8 @@
 
 #include <array>
 #include <catch2/catch.hpp>
+#include <string>
+#include <vector>
 
 #include "tests/fakes/fake_device.h"
 #include "tests/fakes/fake_driver.h"
@@ -16,15 +18,23 @@ constexpr u8 kDriver = kAck | VIRTIO_CONFIG_S_DRIVER;
 constexpr u8 kFeaturesOk = kDriver | VIRTIO_CONFIG_S_FEATURES_OK;
 constexpr u8 kDriverOk = kFeaturesOk | VIRTIO_CONFIG_S_DRIVER_OK;
 constexpr u8 kNeedsReset = VIRTIO_CONFIG_S_NEEDS_RESET;
+constexpr int kFirstDoorbell = 70;
 using RingPart = Control::RingPart;
 
 struct FakeFace final : Control::Face {
   Interrupt& queue_interrupt(u16 index) override { return interrupts[index]; }
+  Result<int> add_doorbell(u16 index) override {
+    ++doorbells_asked_for;
+    if (refuses_doorbells) return fail(ErrorKind::kHost, "no more descriptors");
+    return kFirstDoorbell + index;
+  }
   void raise_config_interrupt() override { ++config_interrupts; }
   void registers_changed() override { ++changes; }
   void reset_completed() override { ++resets; }
 
   std::array<FakeInterrupt, 2> interrupts;
+  u32 doorbells_asked_for = 0;
+  bool refuses_doorbells = false;
   u32 config_interrupts = 0;
   u32 changes = 0;
   u32 resets = 0;
@@ -63,16 +73,23 @@ struct Machine {
     control.write_status(kDriverOk);
   }
 
+  // The driver writes to the queue's notify address: an exit, or a signal of the eventfd.
+  void ring_doorbell(u16 index) {
+    for (u32 i = 0; i < io.size(); ++i)
+      if (io.pending(i).fd == kFirstDoorbell + index) return io.fire(i, POLLIN);
+    control.notify(index);
+    io.end_turn();
+  }
+
+  std::vector<std::string> lines;
   FakeIo io;
   FakeRam ram;
   FakeDriver ring{ram, 8};
   FakeDriver second{ram, 4};
-  Log log;
+  Log log{[this](LogLevel, std::string_view line) { lines.emplace_back(line); }, LogLevel::kWarning};
   FakeDevice device{io};
   FakeFace face;
-  std::array<int, 2> doorbells{70, 71};
-  Control control{
-      device, {.io = io, .memory = ram.memory(), .log = log, .name = "fake", .doorbells = doorbells}, face};
+  Control control{device, {.io = io, .memory = ram.memory(), .log = log, .name = "fake"}, face};
 };
 
 TEST_CASE("control: a driver that follows the steps gets the device running") {
@@ -82,9 +99,58 @@ TEST_CASE("control: a driver that follows the steps gets the device running") {
   CHECK(m.device.starts == 1);
   CHECK(m.device.started_features == kCommonFeatures);
   CHECK(m.device.running == 1);
+}
+
+TEST_CASE("control: the first ring is an exit, and makes the eventfd that is polled from then on") {
+  Machine m;
+  m.start();
+  REQUIRE(m.io.empty());
+  m.ring.chain().writes(1).offer();
+  m.control.notify(0);
+  m.control.notify(0);  // of another vCPU at the same time
+  CHECK(m.device.served[0] == 1);
+  CHECK(m.face.doorbells_asked_for == 1);
   REQUIRE(m.io.size() == 1);
   CHECK(m.io.pending(0).kind == Op::Kind::kPollMultishot);
-  CHECK(m.io.pending(0).fd == 70);
+  CHECK(m.io.pending(0).fd == kFirstDoorbell);
+  m.ring.chain().writes(1).offer();
+  m.io.fire(0, POLLIN);
+  CHECK(m.device.served[0] == 2);
+}
+
+TEST_CASE("control: an eventfd that is there is polled from DRIVER_OK on, without an exit") {
+  Machine m;
+  m.start();
+  m.control.notify(0);
+  m.control.write_status(0);
+  m.io.finish_cancelled();
+  CHECK(m.io.empty());
+  m.start();
+  REQUIRE(m.io.size() == 1);
+  CHECK(m.io.pending(0).fd == kFirstDoorbell);
+  m.control.notify(0);  // through the window in configuration space, say
+  CHECK(m.face.doorbells_asked_for == 1);
+  CHECK(m.io.size() == 1);
+}
+
+TEST_CASE("control: where the host has no eventfd, each ring is an exit, until the driver starts anew") {
+  Machine m;
+  m.face.refuses_doorbells = true;
+  m.start();
+  for (int i = 1; i <= 3; ++i) {
+    m.ring.chain().writes(1).offer();
+    m.control.notify(0);
+    CHECK(m.device.served[0] == u32(i));
+  }
+  CHECK(m.io.empty());
+  CHECK(m.face.doorbells_asked_for == 1);
+  CHECK(m.lines ==
+        std::vector<std::string>{"fake: queue 0 has no doorbell and is slow: no more descriptors"});
+  m.control.write_status(0);
+  m.face.refuses_doorbells = false;
+  m.start();
+  m.control.notify(0);
+  CHECK(m.io.size() == 1);
 }
 
 TEST_CASE("control: a doorbell makes the device look at the queue") {
@@ -92,7 +158,7 @@ TEST_CASE("control: a doorbell makes the device look at the queue") {
   m.start();
   m.ring.chain().writes(1).offer();
   CHECK(m.device.served[0] == 0);
-  m.io.fire(0, POLLIN);
+  m.ring_doorbell(0);
   CHECK(m.device.served[0] == 1);
   CHECK(m.face.interrupts[0].raised == 1);
 }
@@ -101,7 +167,7 @@ TEST_CASE("control: each queue's traffic is counted, over resets, too") {
   Machine m;
   m.start();
   m.ring.chain().reads(u32{7}).writes(1).offer();
-  m.io.fire(0, POLLIN);
+  m.ring_doorbell(0);
   const QueueCounters& counters = m.control.counters()[0];
   CHECK(counters.requests.value() == 1);
   CHECK(counters.bytes_from_guest.value() == 4);
@@ -121,7 +187,7 @@ TEST_CASE("control: a queue that the driver breaks counts as an error of the dev
   m.ring.chain().writes(1).offer();
   CHECK(m.device.errors().value() == 0);
   m.ring.avail_index() = 100;
-  m.io.fire(0, POLLIN);
+  m.ring_doorbell(0);
   CHECK(m.device.errors().value() == 1);
 }
 
@@ -139,8 +205,10 @@ TEST_CASE("control: both queues run, each on its own doorbell") {
   m.set_up_queue(1, m.second);
   m.control.write_status(kDriverOk);
   CHECK(m.device.running == 2);
+  m.control.notify(0);
+  m.control.notify(1);
   m.second.chain().writes(1).offer();
-  m.io.fire(1, POLLIN);
+  m.ring_doorbell(1);
   CHECK(m.device.served == std::array<u32, 2>{0, 1});
   CHECK(m.face.interrupts[1].raised == 1);
 }
@@ -148,6 +216,7 @@ TEST_CASE("control: both queues run, each on its own doorbell") {
 TEST_CASE("control: a doorbell whose poll the kernel ended is listened to again") {
   Machine m;
   m.start();
+  m.control.notify(0);
   m.ring.chain().writes(1).offer();
   m.io.finish(0, POLLIN);
   CHECK(m.device.served[0] == 1);
@@ -159,6 +228,7 @@ TEST_CASE(
     "lost") {
   Machine m;
   m.start();
+  m.control.notify(0);
   m.ring.chain().writes(1).offer();
   m.io.finish(0, -ENOMEM);
   CHECK(m.device.served[0] == 1);
@@ -168,6 +238,7 @@ TEST_CASE(
 TEST_CASE("control: a doorbell that can never be polled is a device that needs a reset") {
   Machine m;
   m.start();
+  m.control.notify(0);
   for (int i = 0; i < 100; ++i) m.io.finish(0, -ENOMEM);
   CHECK_FALSE(m.control.status() & VIRTIO_CONFIG_S_NEEDS_RESET);
   m.io.finish(0, -ENOMEM);
@@ -188,6 +259,7 @@ TEST_CASE("control: [case 27] notifications before DRIVER_OK, or for a queue tha
   m.control.notify(2);
   m.control.notify(0xffff);
   CHECK(m.device.served == std::array<u32, 2>{1, 0});
+  CHECK(m.face.doorbells_asked_for == 0);
 }
 
 TEST_CASE("control: [case 23] [case 24] a ring that cannot be served stays disabled, and DRIVER_OK fails") {
@@ -313,7 +385,8 @@ TEST_CASE("control: [case 30] status reads 0 only when nothing is in flight any 
   m.device.wait_for_host = true;
   for (int i = 0; i < 3; ++i) m.ring.chain().writes(1).offer();
   m.start();
-  REQUIRE(m.io.size() == 4);  // the doorbell and three requests
+  m.control.notify(0);
+  REQUIRE(m.io.size() == 4);  // three requests and the doorbell
 
   m.control.write_status(0);
   CHECK(m.io.cancelled.size() == 4);
@@ -372,12 +445,14 @@ TEST_CASE("control: [case 31] reset and re-initialised as often as one likes") {
     m.ring.avail_index() = m.ring.used_index() = 0;
     m.ring.offer_descriptor(0, {.addr = FakeRam::kStart, .len = 1, .flags = VRING_DESC_F_WRITE, .next = 0});
     m.start();
+    m.control.notify(0);
     REQUIRE(m.device.running == 1);
     m.control.write_status(0);
     m.io.finish_cancelled();
     REQUIRE(m.control.status() == 0);
   }
   CHECK(m.device.served[0] == 10'000);
+  CHECK(m.face.doorbells_asked_for == 1);
   CHECK(m.io.empty());
 }
 
@@ -385,8 +460,8 @@ TEST_CASE("control: [case 1] a broken queue sets NEEDS_RESET once, with a config
   Machine m;
   m.start();
   m.ring.avail_index() = 100;
-  m.io.fire(0, POLLIN);
-  m.io.fire(0, POLLIN);
+  m.ring_doorbell(0);
+  m.ring_doorbell(0);
   CHECK(m.control.status() == (kDriverOk | kNeedsReset));
   CHECK(m.face.config_interrupts == 1);
   CHECK(m.face.changes == 1);
@@ -396,7 +471,7 @@ TEST_CASE("control: after NEEDS_RESET a reset gets it running again") {
   Machine m;
   m.start();
   m.ring.avail_index() = 100;
-  m.io.fire(0, POLLIN);
+  m.ring_doorbell(0);
   m.control.write_status(0);
   m.io.finish_cancelled();
   REQUIRE(m.control.status() == 0);

@@ -16,6 +16,11 @@ namespace {
 
 // Takes messages to any address but one, and like the real one drops what came with a refused one.
 struct RefusingRouter final : MsiRouter {
+  Result<InterruptLine> add_line() override {
+    if (refuses_lines) return fail(ErrorKind::kHost, "no more descriptors");
+    ++lines;
+    return InterruptLine{9 + lines, 99 + static_cast<int>(lines)};
+  }
   void route(u32 gsi, const MsiMessage& message) override {
     routes[gsi] = changes[gsi] = message;
     ++routed;
@@ -31,14 +36,17 @@ struct RefusingRouter final : MsiRouter {
     return accepted;
   }
 
+  bool refuses_lines = false;
+  u32 lines = 0;
   u64 refused_address = ~u64{0} - 1;
   std::map<u32, MsiMessage> routes, changes, committed;
   u32 routed = 0;
   u32 commits = 0;
 };
 
-struct Function {
-  ~Function() { io.finish_all(8); }
+// With three vectors, none of which is claimed.
+struct UnclaimedFunction {
+  ~UnclaimedFunction() { io.finish_all(8); }
 
   void write32(u32 offset, u32 value) {
     msix.write_table(offset, {reinterpret_cast<const u8*>(&value), sizeof value});
@@ -65,11 +73,64 @@ struct Function {
   Log log{[this](LogLevel, std::string_view line) { lines_logged.emplace_back(line); }, LogLevel::kWarning};
   FakeIo io;
   RefusingRouter router;
-  std::array<InterruptLine, 3> lines{{{10, 100}, {11, 101}, {12, 102}}};
   std::array<u8, 48> table{};
   const std::string name = "card";
-  Msix msix{{.io = io, .router = router, .log = log, .name = name, .lines = lines, .table = table}};
+  Msix msix{{.io = io, .router = router, .log = log, .name = name, .table = table}};
 };
+
+// Their lines are 10, 11, 12, with the eventfds 100, 101, 102.
+struct Function : UnclaimedFunction {
+  Function() {
+    for (u16 vector = 0; vector < 3; ++vector) msix.claim(vector);
+  }
+};
+
+TEST_CASE("msix: a vector that nobody claims has no line and no route") {
+  UnclaimedFunction f;
+  f.msix.set_control(true, false);
+  f.set_up(1, 0xfee0'0000, 7);
+  f.unmask(1);
+  CHECK(f.router.lines == 0);
+  CHECK(f.router.routed == 0);
+}
+
+TEST_CASE("msix: a vector is claimed once, before it is unmasked or after") {
+  UnclaimedFunction f;
+  f.msix.set_control(true, false);
+  CHECK(f.msix.claim(1));
+  for (const u16 vector : {1, 2}) {
+    f.set_up(vector, 0xfee0'0000, vector);
+    f.unmask(vector);
+  }
+  CHECK(f.msix.claim(2));
+  CHECK(f.msix.claim(1));
+  CHECK(f.router.lines == 2);
+  CHECK(f.router.committed.at(10).data == 1);
+  CHECK(f.router.committed.at(11).data == 2);
+  f.msix.raise(2);
+  REQUIRE(f.io.size() == 1);
+  CHECK(f.io.pending(0).fd == 101);
+}
+
+TEST_CASE("msix: [case 38] a vector that is not there cannot be claimed") {
+  UnclaimedFunction f;
+  CHECK_FALSE(f.msix.claim(3));
+  CHECK_FALSE(f.msix.claim(0xffff));
+  CHECK(f.router.lines == 0);
+}
+
+TEST_CASE("msix: a vector for which the host has no line can be claimed later") {
+  UnclaimedFunction f;
+  f.msix.set_control(true, false);
+  f.unmask(0);
+  f.router.refuses_lines = true;
+  CHECK_FALSE(f.msix.claim(0));
+  CHECK(f.router.commits == 0);
+  CHECK(f.lines_logged == std::vector<std::string>{"card: interrupt 0 cannot be had: no more descriptors"});
+  f.router.refuses_lines = false;
+  CHECK(f.msix.claim(0));
+  CHECK(f.router.commits == 1);
+}
 
 TEST_CASE("msix: vectors start masked and without a route") {
   Function f;

@@ -126,7 +126,7 @@ TEST_CASE("pci transport: the device runs, is rung, and interrupts through the q
   CHECK(card.device.served[0] == 1);
   const u32 at = card.io.find(Op::Kind::kWrite);
   REQUIRE(at < card.io.size());
-  CHECK(card.io.pending(at).fd == 102);
+  CHECK(card.io.pending(at).fd == FakeMsiRouter::kFirstLine);
   CHECK(card.read<u8>(kIsr) == 0);
 }
 
@@ -161,6 +161,31 @@ TEST_CASE("pci transport: [case 38] a vector that is not there reads back as non
     card.write<u16>(VIRTIO_PCI_COMMON_Q_MSIX, vector);
     CHECK(card.read<u16>(VIRTIO_PCI_COMMON_MSIX) == kNoVector);
     CHECK(card.read<u16>(VIRTIO_PCI_COMMON_Q_MSIX) == kNoVector);
+  }
+}
+
+TEST_CASE("pci transport: a vector for which the host has no line reads back as none") {
+  Card card;
+  card.router.refuses = true;
+  card.write<u16>(VIRTIO_PCI_COMMON_MSIX, 1);
+  CHECK(card.read<u16>(VIRTIO_PCI_COMMON_MSIX) == kNoVector);
+  card.router.refuses = false;
+  card.write<u16>(VIRTIO_PCI_COMMON_MSIX, 1);
+  CHECK(card.read<u16>(VIRTIO_PCI_COMMON_MSIX) == 1);
+}
+
+TEST_CASE("pci transport: interrupt lines and doorbells are there for what the driver uses, and once") {
+  Card card;
+  CHECK(card.router.lines == 0);
+  for (int i = 0; i < 2; ++i) {
+    card.write<u16>(VIRTIO_PCI_COMMON_MSIX, 0);
+    card.write<u16>(VIRTIO_PCI_COMMON_Q_MSIX, 0);  // both events by one vector
+    card.start();
+    card.notify(0);
+    card.notify(1);  // which is not enabled
+    CHECK(card.router.lines == 1);
+    CHECK(card.doorbells.added == std::vector{guest(0xd000'8000 + PciTransport::doorbell_offset(0))});
+    REQUIRE(card.reset());
   }
 }
 
@@ -236,6 +261,7 @@ TEST_CASE("pci transport: [case 30] a reset reads back 0 when it has ended, vect
   card.write<u16>(VIRTIO_PCI_COMMON_MSIX, 1);
   card.write<u16>(VIRTIO_PCI_COMMON_Q_MSIX, 2);
   card.start();
+  card.notify(0);
   card.write<u8>(VIRTIO_PCI_COMMON_STATUS, 0);
   CHECK(card.read<u8>(VIRTIO_PCI_COMMON_STATUS) == 15);
   card.io.finish_cancelled();

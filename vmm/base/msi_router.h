@@ -2,9 +2,7 @@
 // MsiRouter: the door through which PCI functions reach the interrupt controller. I/O thread only.
 #pragma once
 
-#include <optional>
-#include <span>
-
+#include "vmm/base/result.h"
 #include "vmm/base/types.h"
 
 namespace uvmm {
@@ -24,6 +22,8 @@ struct InterruptLine {
 
 class MsiRouter {
  public:
+  // A line of its own for one vector, for as long as this lives. It leads nowhere yet.
+  virtual Result<InterruptLine> add_line() = 0;
   // Says where a line leads from now on. Takes effect with commit(), so that several changes cost one call.
   virtual void route(u32 gsi, const MsiMessage& message) = 0;
   // False if the host refuses the message, which the guest chose; that line is then dead until it is routed

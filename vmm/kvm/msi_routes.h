@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// MsiRoutes: a VM's interrupt lines and the messages that they stand for. Lines are added while the VM is set
-// up, by one thread; routed on the I/O thread. Lives in the Machine, as long as the Vm.
+// MsiRoutes: a VM's interrupt lines and the messages that they stand for. I/O thread only. Lives in the
+// Machine, as long as the Vm.
 #pragma once
 
 #include <vector>
@@ -20,9 +20,8 @@ class MsiRoutes final : public MsiRouter {
   MsiRoutes(const Vm& vm, bool extended_destinations)
       : vm_(vm), extended_destinations_(extended_destinations) {}
 
-  // A line of its own for one vector: an eventfd, registered as an irqfd. It leads nowhere yet.
-  Result<InterruptLine> add_line();
-
+  // An eventfd, registered as an irqfd.
+  Result<InterruptLine> add_line() override;
   void route(u32 gsi, const MsiMessage& message) override;
   bool commit() override;
 
