@@ -3,14 +3,13 @@
 // thread; the rest on any.
 #pragma once
 
-#include <pthread.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
 
+#include "vmm/base/thread.h"
 #include "vmm/machine.h"
 
 namespace uvmm {
@@ -31,8 +30,7 @@ class MachineThread {
   void run();
 
   Machine& machine_;
-  bool joinable_ = false;
-  pthread_t thread_{};
+  Thread thread_;
   std::mutex mutex_;
   std::condition_variable ended_;
   std::optional<Outcome> outcome_;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/vcpu.h"
 
+#include <sys/prctl.h>
+
+#include <array>
 #include <csignal>
 #include <ctime>
 
@@ -17,14 +20,6 @@ constexpr int kKick = SIGURG;
 
 // Only what is touched of it counts as memory. It has to hold a log line on its way to the caller's sink.
 constexpr std::size_t kStackBytes = 256_KiB;
-
-// All but those that a fault of the thread's own raises.
-sigset_t blocked_signals() {
-  sigset_t set;
-  ::sigfillset(&set);
-  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) ::sigdelset(&set, signal);
-  return set;
-}
 
 void consume_kick() {
   sigset_t kick;
@@ -48,31 +43,17 @@ VcpuThread::~VcpuThread() {
 }
 
 Result<void> VcpuThread::start() {
-  const sigset_t blocked = blocked_signals();
-  sigset_t blocked_in_guest = blocked;
+  sigset_t blocked_in_guest = blocked_signals();
   ::sigdelset(&blocked_in_guest, kKick);
   UVMM_CHECK(vcpu_.set_signal_mask(blocked_in_guest));
 
   const std::lock_guard lock(mutex_);  // a stop() from now on comes when there is a thread to kick
-  pthread_attr_t attributes;
-  ::pthread_attr_init(&attributes);
-  ::pthread_attr_setstacksize(&attributes, kStackBytes);
-  ::pthread_attr_setsigmask_np(&attributes, &blocked);
-  const int error = ::pthread_create(
-      &thread_, &attributes,
-      [](void* self) -> void* {
-        static_cast<VcpuThread*>(self)->main();
-        return nullptr;
-      },
-      this);
-  ::pthread_attr_destroy(&attributes);
-  if (error != 0) {
+  if (const int error = thread_.start<&VcpuThread::main>(*this, kStackBytes); error != 0) {
     return with_hint(
         fail(ErrorKind::kHost, "cannot start the thread of vCPU {}: {}", index_, error_text(error)),
         "raise the limit on threads (ulimit -u, or the control group's pids.max)");
   }
-  ::pthread_setname_np(thread_, fmt::format("vcpu{}", index_).c_str());
-  kickable_ = joinable_ = true;
+  kickable_ = true;
   return {};
 }
 
@@ -80,13 +61,13 @@ void VcpuThread::stop() {
   const std::lock_guard lock(mutex_);
   stopping_.store(true);
   changed_.notify_all();
-  if (kickable_) ::pthread_kill(thread_, kKick);
+  if (kickable_) ::pthread_kill(thread_.id(), kKick);
 }
 
 void VcpuThread::pause() {
   const std::lock_guard lock(mutex_);
   pausing_.store(true);
-  if (kickable_) ::pthread_kill(thread_, kKick);
+  if (kickable_) ::pthread_kill(thread_.id(), kKick);
 }
 
 void VcpuThread::await_pause() {
@@ -110,13 +91,11 @@ void VcpuThread::stay_paused() {
   (void)vcpu_.kvmclock_ctrl();
 }
 
-void VcpuThread::join() {
-  if (!joinable_) return;
-  ::pthread_join(thread_, nullptr);
-  joinable_ = false;
-}
-
 void VcpuThread::main() {
+  // By itself it is one system call, by another thread three.
+  std::array<char, 16> name{};
+  fmt::format_to_n(name.data(), name.size() - 1, "vcpu{}", index_);
+  ::prctl(PR_SET_NAME, name.data());
   loop();
   const std::lock_guard lock(mutex_);
   kickable_ = false;
@@ -132,7 +111,7 @@ ExitCounts VcpuThread::exits() const {
 std::chrono::nanoseconds VcpuThread::cpu_time() const {
   const std::lock_guard lock(mutex_);  // under which the thread says that it ends
   clockid_t clock = 0;
-  if (!kickable_ || ::pthread_getcpuclockid(thread_, &clock) != 0) return final_cpu_time_;
+  if (!kickable_ || ::pthread_getcpuclockid(thread_.id(), &clock) != 0) return final_cpu_time_;
   return read_clock(clock);
 }
 

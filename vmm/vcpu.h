@@ -3,8 +3,6 @@
 // in the Machine; stop(), pause() and resume() on any thread, the rest on the Machine's.
 #pragma once
 
-#include <pthread.h>
-
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -17,6 +15,7 @@
 #include "vmm/base/counter.h"
 #include "vmm/base/guest_memory.h"
 #include "vmm/base/result.h"
+#include "vmm/base/thread.h"
 #include "vmm/base/types.h"
 #include "vmm/kvm/vcpu.h"
 
@@ -74,7 +73,7 @@ class VcpuThread {
   void resume();
 
   // Waits until the thread has ended, which it does after stop() or ended().
-  void join();
+  void join() { thread_.join(); }
 
   // Both on any thread.
   ExitCounts exits() const;
@@ -105,11 +104,10 @@ class VcpuThread {
   mutable std::mutex mutex_;
   std::condition_variable
       changed_;  // any of these, and stopping_ and pausing_, which are also looked at without mutex_
-  bool kickable_ = false;  // from before the thread's loop to after it
-  bool paused_ = false;    // the thread is in stay_paused()
-  bool joinable_ = false;
+  bool kickable_ = false;                      // from before the thread's loop to after it
+  bool paused_ = false;                        // the thread is in stay_paused()
   std::chrono::nanoseconds final_cpu_time_{};  // once it is no longer kickable_
-  pthread_t thread_{};
+  Thread thread_;
 };
 
 }  // namespace uvmm

@@ -3,18 +3,15 @@
 
 #include <sys/eventfd.h>
 
-#include <csignal>
-
 namespace uvmm {
 
 Helper::~Helper() {
-  if (!started_) return;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
-  ::pthread_join(thread_, nullptr);
+  thread_.join();
 }
 
 Task<i32> Helper::run(Io& io, Job& job) {
@@ -30,19 +27,7 @@ Task<i32> Helper::run(Io& io, Job& job) {
 }
 
 bool Helper::enqueue(Job& job) {
-  if (!started_) {
-    // No signal is for this thread.
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    const auto main = [](void* self) -> void* {
-      static_cast<Helper*>(self)->work();
-      return nullptr;
-    };
-    started_ = ::pthread_create(&thread_, nullptr, main, this) == 0;
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  }
-  if (!started_) return false;
+  if (!thread_.started() && thread_.start<&Helper::work>(*this) != 0) return false;
   {
     const std::lock_guard lock(mutex_);
     *last_ = &job;

@@ -6,14 +6,13 @@
 //   const i32 done = co_await helper.run(io, job);
 #pragma once
 
-#include <pthread.h>
-
 #include <condition_variable>
 #include <mutex>
 
 #include "vmm/base/fd.h"
 #include "vmm/base/io.h"
 #include "vmm/base/task.h"
+#include "vmm/base/thread.h"
 
 namespace uvmm {
 
@@ -52,8 +51,7 @@ class Helper {
   Job* first_ = nullptr;
   Job** last_ = &first_;
   bool stopping_ = false;
-  bool started_ = false;
-  pthread_t thread_{};
+  Thread thread_;
 };
 
 }  // namespace uvmm
