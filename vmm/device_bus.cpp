@@ -25,7 +25,7 @@ bool within(const layout::Range& range, GuestAddress gpa) {
 }  // namespace
 
 Result<std::unique_ptr<DeviceBus>> DeviceBus::create(const kvm::Vm& vm, u32 count) {
-  Mapping pages = UVMM_TRY(Mapping::anonymous(ConfigSpace::kBytes + count * kPagesBytes));
+  Mapping pages = UVMM_TRY(Mapping::populated(ConfigSpace::kBytes + count * kPagesBytes));
   return std::unique_ptr<DeviceBus>(new DeviceBus(vm, std::move(pages)));
 }
 
@@ -52,9 +52,8 @@ Result<void> DeviceBus::map(u32 slot) const {
   for (u32 device = 0; device <= count_; ++device) {
     UVMM_CHECK(vm_.set_user_memory_region(slot++, ecam_address(device), config_page(device), kReadOnly));
     if (device == 0) continue;
-    UVMM_CHECK(vm_.set_user_memory_region(slot++, guest(bar_address(device)),
-                                          register_pages(device).first(PciTransport::kMappedBytes),
-                                          kReadOnly));
+    UVMM_CHECK(
+        vm_.set_user_memory_region(slot++, guest(bar_address(device)), register_pages(device), kReadOnly));
   }
   return {};
 }

@@ -16,6 +16,7 @@ namespace {
 
 constexpr u32 kCommon = 0;
 constexpr u32 kMsixTable = 1 * kPageSize;
+static_assert((PciTransport::kMaxQueues + 1) * Msix::kEntryBytes <= kPageSize);
 constexpr u32 kDeviceConfig = 3 * kPageSize;
 constexpr u32 kMsixPba = 4 * kPageSize;
 constexpr u32 kIsr = 5 * kPageSize;
@@ -66,6 +67,13 @@ u32 value_of(std::span<const u8> bytes) {
   le32 value = 0;
   std::memcpy(&value, bytes.data(), std::min(bytes.size(), sizeof value));
   return value;
+}
+
+// What `source` has from `offset` on.
+void copy_part(std::span<const u8> source, u32 offset, std::span<u8> bytes) {
+  if (offset >= source.size()) return;
+  const std::span<const u8> part = source.subspan(offset);
+  std::ranges::copy(part.first(std::min(part.size(), bytes.size())), bytes.begin());
 }
 
 virtio_pci_cap capability(u8 type, u32 offset, u32 length, u8 capability_bytes = sizeof(virtio_pci_cap)) {
@@ -144,7 +152,6 @@ PciTransport::PciTransport(VirtioDevice& device, const Parts& parts)
   config_.set_bar(parts.bar_address, kBarBytes);
   add_capabilities();
   show_common();
-  show_device_config();
 }
 
 void PciTransport::add_capabilities() {
@@ -193,9 +200,10 @@ void PciTransport::write_config(u32 offset, std::span<const u8> bytes) {
 void PciTransport::read_bar(u32 offset, std::span<u8> bytes) {
   std::ranges::fill(bytes, u8{0});
   if (offset >= kBarBytes || bytes.size() > kBarBytes - offset) return;
-  if (offset < kRegisterPagesBytes) {
-    const u64 available = std::min<u64>(bytes.size(), kRegisterPagesBytes - offset);
-    std::ranges::copy(registers_.subspan(offset, available), bytes.begin());
+  if (offset < kDeviceConfig) {
+    copy_part(registers_, offset, bytes);
+  } else if (offset < kMsixPba) {
+    copy_part(device_.config(), offset - kDeviceConfig, bytes);
   } else if (offset < kIsr) {
     msix_.read_pba(offset - kMsixPba, bytes);
   } else if (offset == kIsr && !bytes.empty()) {
@@ -230,7 +238,6 @@ void PciTransport::write_device_config(u32 offset, std::span<const u8> bytes) {
   const u64 size = device_.config().size();
   if (offset > size || bytes.size() > size - offset) return;
   device_.write_config(offset, bytes);
-  show_device_config();
 }
 
 void PciTransport::write_queue_address(RingPart part, bool high_half, u32 value) {
@@ -273,10 +280,6 @@ void PciTransport::show_common() {
   std::memcpy(registers_.data() + kCommon, &shown, sizeof shown);
 }
 
-void PciTransport::show_device_config() {
-  std::ranges::copy(device_.config(), registers_.begin() + kDeviceConfig);
-}
-
 // virtio 1.2, 4.1.4.9: a window into the BAR for those who cannot map it. Its reads are memory as all of the
 // configuration space, so the data is put there as soon as the window is set, and again when registers
 // change. The ISR reads as 0 through it, since only a read may clear it, and the notify area as ever.
@@ -317,7 +320,6 @@ void PciTransport::raise_config_interrupt() {
 
 void PciTransport::registers_changed() {
   show_common();
-  show_device_config();
   show_window();
 }
 

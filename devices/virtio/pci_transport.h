@@ -2,18 +2,18 @@
 // PciTransport: the virtio-pci face of one device (virtio 1.2, 4.1): a PCI function with one 32 KiB memory
 // BAR. I/O thread only; lives in the Machine, no longer than the device.
 //
-//   page 0     common configuration                  page 4     MSI-X pending bits
-//   pages 1-2  MSI-X table                           page 5     ISR status
-//   page 3     device configuration                  pages 6-7  notify area, 4 bytes a queue
+//   page 0  common configuration                     page 4     MSI-X pending bits
+//   page 1  MSI-X table                              page 5     ISR status
+//   page 3  device configuration                     pages 6-7  notify area, 4 bytes a queue
 //
-// The configuration page and the BAR's first pages are memory that the Machine maps into the guest for
+// The configuration page and the BAR's first two pages are memory that the Machine maps into the guest for
 // reading, so most reads are no exit: the bytes there are at any time what a read would return. Writes, and
 // reads of what is not mapped, come to the functions below.
 //
-// Page 3 is kept in memory like the others but is not to be mapped: a driver recognises a configuration that
-// changed between two reads by the generation in page 0 (4.1.4.3.1), and no order of plain stores to both
-// pages rules out that it reads half of a change within one generation. Reads that are served on the I/O
-// thread, where a change is one piece, do.
+// The device configuration is not mapped: a driver recognises one that changed between two reads by the
+// generation in page 0 (4.1.4.3.1), and no order of plain stores to both pages rules out that it reads half
+// of a change within one generation. Reads that are served on the I/O thread, where a change is one piece,
+// do.
 #pragma once
 
 #include <span>
@@ -31,10 +31,9 @@ namespace uvmm {
 class PciTransport final : public PciFunction, private Control::Face {
  public:
   static constexpr u32 kBarBytes = 32_KiB;
-  static constexpr u32 kRegisterPagesBytes = 4 * kPageSize;  // the pages that are memory
-  static constexpr u32 kMappedBytes = 3 * kPageSize;         // of these, what the guest may read directly
+  static constexpr u32 kRegisterPagesBytes = 2 * kPageSize;  // what the guest may read directly
   static constexpr u32 kNotifyOffset = 6 * kPageSize;
-  static constexpr u32 kMaxQueues = 511;  // with a vector each and one for configuration changes
+  static constexpr u32 kMaxQueues = 255;  // with a vector each and one for configuration changes
 
   // Where in the BAR the driver rings for a queue: a write of any length there is the doorbell.
   static constexpr u32 doorbell_offset(u16 queue) { return kNotifyOffset + queue * kNotifyMultiplier; }
@@ -89,7 +88,6 @@ class PciTransport final : public PciFunction, private Control::Face {
   void write_queue_address(RingPart part, bool high_half, u32 value);
   u16 map_vector(u32 value);
   void show_common();
-  void show_device_config();
   void use_window(bool write);
   void show_window();
 

@@ -25,7 +25,7 @@ struct FakeCard {
   template <typename T>
   T read(u32 offset) {
     T value{};
-    if (offset + sizeof(T) <= PciTransport::kMappedBytes)
+    if (offset + sizeof(T) <= PciTransport::kRegisterPagesBytes)
       std::memcpy(&value, registers.data() + offset, sizeof value);
     else
       transport.read_bar(offset, {reinterpret_cast<u8*>(&value), sizeof value});
