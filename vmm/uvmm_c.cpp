@@ -2,10 +2,8 @@
 // The C face of libuvmm: uvmm/uvmm.h in terms of uvmm/uvmm.hpp, and nothing else.
 #include <uvmm/uvmm.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -13,6 +11,8 @@
 
 #include <uvmm/disk.hpp>
 #include <uvmm/uvmm.hpp>
+
+#include "vmm/uvmm_c_config.h"
 
 struct uvmm_error {
   uvmm::Error error;
@@ -24,192 +24,6 @@ struct uvmm_statistics {
 
 namespace uvmm {
 namespace {
-
-class CallbackDisk final : public Disk {
- public:
-  explicit CallbackDisk(const uvmm_disk& functions) : functions_(functions) {}
-
-  std::uint64_t bytes() const override { return functions_.bytes; }
-  void submit(DiskRequest& request) override {
-    functions_.submit(functions_.context, reinterpret_cast<uvmm_disk_request*>(&request),
-                      static_cast<uvmm_disk_operation>(request.kind), request.offset, request.buffers.data(),
-                      request.buffers.size());
-  }
-
- private:
-  const uvmm_disk functions_;
-};
-
-using CallbackDisks = std::vector<std::unique_ptr<CallbackDisk>>;
-
-static_assert(int(DiskRequest::Kind::kFlush) == UVMM_DISK_FLUSH);
-static_assert(int(NetConfig::Kind::kSocket) == UVMM_NET_SOCKET);
-static_assert(int(ShareConfig::Cache::kNever) == UVMM_SHARE_CACHE_NEVER);
-static_assert(int(ConsoleConfig::Kind::kSink) == UVMM_CONSOLE_SINK);
-static_assert(int(LogLevel::kDebug) == UVMM_LOG_DEBUG);
-static_assert(int(End::kStopped) == UVMM_END_STOPPED);
-static_assert(int(Event::Kind::kEnded) == UVMM_EVENT_ENDED);
-static_assert(int(State::kEnded) == UVMM_STATE_ENDED);
-
-std::string text(const char* string) {
-  return string ? string : "";
-}
-
-// What of `given` its maker knew; the rest is as in `otherwise`.
-template <typename Struct>
-Struct known_part(const Struct& given, Struct otherwise = {}) {
-  std::memcpy(&otherwise, &given, std::min(given.size, sizeof otherwise));
-  return otherwise;
-}
-
-// The same to a structure of the caller's, whose size stays what it was.
-template <typename Struct>
-void fill(Struct& result, Struct values) {
-  values.size = result.size;
-  std::memcpy(&result, &values, std::min(result.size, sizeof values));
-}
-
-// Calls `use` with each of an array's elements, which are as large as the first one says.
-template <typename Struct, typename Use>
-void for_each(const Struct* array, std::size_t count, Use use) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const char* const start = reinterpret_cast<const char*>(array) + i * array->size;
-    use(known_part(*reinterpret_cast<const Struct*>(start)));
-  }
-}
-
-DiskConfig translate(const uvmm_disk_config& given, CallbackDisks& disks) {
-  DiskConfig disk{.path = text(given.path),
-                  .root = given.root != 0,
-                  .serial = text(given.serial),
-                  .direct = given.direct != 0,
-                  .queues = given.queues,
-                  .lock = given.no_lock == 0};
-  if (given.read_only >= 0) disk.read_only = given.read_only != 0;
-  if (given.disk) {
-    disks.push_back(std::make_unique<CallbackDisk>(known_part(*given.disk)));
-    disk.disk = disks.back().get();
-  }
-  return disk;
-}
-
-NetConfig translate(const uvmm_net_config& given) {
-  NetConfig net{.kind = static_cast<NetConfig::Kind>(given.kind),
-                .tap = text(given.tap),
-                .fds = {given.fds, given.fds + given.fd_count},
-                .mtu = given.mtu,
-                .queues = given.queues};
-  for_each(given.forwards, given.forward_count, [&](const uvmm_net_forward& forward) {
-    using Protocol = NetForward::Protocol;
-    net.forwards.push_back({.protocol = forward.udp ? Protocol::kUdp : Protocol::kTcp,
-                            .host_address = text(forward.host_address),
-                            .host_port = forward.host_port,
-                            .guest_address = text(forward.guest_address),
-                            .guest_port = forward.guest_port});
-  });
-  if (given.mac) std::copy_n(given.mac, net.mac.emplace().size(), net.mac->begin());
-  return net;
-}
-
-ShareConfig translate(const uvmm_share_config& given) {
-  ShareConfig share{.path = text(given.path),
-                    .tag = text(given.tag),
-                    .read_only = given.read_only != 0,
-                    .cache = static_cast<ShareConfig::Cache>(given.cache),
-                    .writeback = given.writeback != 0};
-  if (given.uid >= 0) share.uid = static_cast<std::uint32_t>(given.uid);
-  if (given.gid >= 0) share.gid = static_cast<std::uint32_t>(given.gid);
-  return share;
-}
-
-ConsoleConfig translate_console(const uvmm_config& given) {
-  ConsoleConfig console{.kind = static_cast<ConsoleConfig::Kind>(given.console),
-                        .input_fd = given.console_input_fd,
-                        .output_fd = given.console_output_fd,
-                        .escape = given.console_escape != 0,
-                        .path = text(given.console_path)};
-  if (const auto output = given.console_output) {
-    console.sink = [output, context = given.console_context](std::string_view bytes) {
-      output(context, bytes.data(), bytes.size());
-    };
-  }
-  return console;
-}
-
-std::optional<VsockConfig> translate_vsock(const uvmm_config& given) {
-  if (given.vsock_cid == 0) return std::nullopt;
-  VsockConfig vsock{.cid = given.vsock_cid, .path = text(given.vsock_path)};
-  for_each(given.vsock_listeners, given.vsock_listener_count, [&](const uvmm_vsock_listener& listener) {
-    const auto connected = [function = listener.connected, context = listener.context](int fd) {
-      function(context, fd);
-    };
-    vsock.listeners.push_back({.port = listener.port, .connected = connected});
-  });
-  return vsock;
-}
-
-uvmm_config defaults() {
-  uvmm_config config{};
-  uvmm_config_init(&config, sizeof config);
-  return config;
-}
-
-Config translate(const uvmm_config& given, CallbackDisks& disks) {
-  Config config{.name = text(given.name),
-                .kernel = text(given.kernel),
-                .cmdline = text(given.cmdline),
-                .default_cmdline = given.default_cmdline != 0,
-                .kernel_cache = given.kernel_cache != 0,
-                .cpus = given.cpus,
-                .memory = {.bytes = given.memory_bytes,
-                           .hugepages = given.memory_hugepages != 0,
-                           .prefault = given.memory_prefault != 0,
-                           .mergeable = given.memory_mergeable != 0,
-                           .shared = given.memory_shared != 0},
-                .balloon = {.enabled = given.balloon != 0,
-                            .bytes = given.balloon_bytes,
-                            .deflate_on_oom = given.balloon_deflate_on_oom != 0,
-                            .free_page_reporting = given.balloon_free_page_reporting != 0},
-                .rng = given.rng != 0,
-                .power_button = given.power_button != 0,
-                .console = translate_console(given),
-                .vsock = translate_vsock(given),
-                .uuid = text(given.uuid),
-                .earlycon = given.earlycon != 0};
-  for (std::size_t i = 0; i < given.initrd_count; ++i) config.initrds.push_back(text(given.initrds[i]));
-  for_each(given.disks, given.disk_count,
-           [&](const uvmm_disk_config& disk) { config.disks.push_back(translate(disk, disks)); });
-  for_each(given.nets, given.net_count,
-           [&](const uvmm_net_config& net) { config.nets.push_back(translate(net)); });
-  for_each(given.shares, given.share_count,
-           [&](const uvmm_share_config& share) { config.shares.push_back(translate(share)); });
-  for_each(given.credentials, given.credential_count, [&](const uvmm_credential& credential) {
-    config.credentials.push_back({.id = text(credential.id), .path = text(credential.path)});
-  });
-  return config;
-}
-
-Callbacks translate_callbacks(const uvmm_config& given) {
-  Callbacks callbacks{.log_level = static_cast<LogLevel>(given.log_level)};
-  if (const auto log = given.log) {
-    callbacks.log = [log, context = given.log_context](LogLevel level, std::string_view line) {
-      log(context, static_cast<uvmm_log_level>(level), std::string(line).c_str());
-    };
-  }
-  if (const auto tell = given.event) {
-    callbacks.event = [tell, context = given.event_context](const Event& event) {
-      const std::string subject(event.subject);
-      const std::string detail(event.detail);
-      const uvmm_event told{.size = sizeof told,
-                            .kind = static_cast<uvmm_event_kind>(event.kind),
-                            .subject = subject.c_str(),
-                            .detail = detail.c_str(),
-                            .end = static_cast<uvmm_end>(event.end)};
-      tell(context, &told);
-    };
-  }
-  return callbacks;
-}
 
 void report(uvmm_error** error, Error&& reason) {
   if (error) *error = new uvmm_error{std::move(reason)};
@@ -287,21 +101,24 @@ void uvmm_config_init(uvmm_config* config, size_t size) {
 }
 
 int uvmm_config_check(const uvmm_config* config, uvmm_error** error) {
-  CallbackDisks disks;
-  return conclude(check(translate(known_part(*config, defaults()), disks)), error);
+  Result<CConfig> given = translate(*config);
+  if (!given) return conclude(std::unexpected(std::move(given.error())), error);
+  return conclude(check(given->config), error);
 }
 
 uvmm_vm* uvmm_vm_create(const uvmm_config* config, uvmm_error** error) {
-  const uvmm_config given = known_part(*config, defaults());
-  CallbackDisks disks;
-  Config translated = translate(given, disks);
-  Result<Vm> vm = Vm::create(std::move(translated), translate_callbacks(given));
+  Result<CConfig> given = translate(*config);
+  if (!given) {
+    report(error, std::move(given.error()));
+    return nullptr;
+  }
+  Result<Vm> vm = Vm::create(std::move(given->config), std::move(given->callbacks));
   if (!vm) {
     report(error, std::move(vm.error()));
     return nullptr;
   }
   std::string cmdline(vm->cmdline());
-  return new uvmm_vm{std::move(disks), std::move(*vm), std::move(cmdline)};
+  return new uvmm_vm{std::move(given->disks), std::move(*vm), std::move(cmdline)};
 }
 void uvmm_vm_destroy(uvmm_vm* vm) {
   delete vm;

@@ -81,6 +81,105 @@ TEST_CASE("C: arrays are walked by the size of their first element") {
   CHECK(complaint(config) == "65: --disk: the path is empty");
 }
 
+// The newest member of each structure begins where an older caller's ended, who need not have cleared the
+// padding there.
+TEST_CASE("C: a network of an older caller has queues as large as it had") {
+  constexpr std::size_t kOldSize = offsetof(uvmm_net_config, queue_size);
+  static_assert(kOldSize == 72, "what a C compiler made of it without queue_size");
+  uvmm_net_config net = {.size = kOldSize, .kind = UVMM_NET_USER, .queue_size = 3};
+  uvmm_config config = good();
+  config.nets = &net;
+  config.net_count = 1;
+  CHECK(complaint(config).empty());
+  net.size = sizeof net;
+  CHECK(complaint(config).starts_with("65: --net user: queue-size: a power of two"));
+  net.queue_size = 65536 + 256;
+  CHECK(complaint(config).starts_with("65: --net user: queue-size: a power of two"));
+  net.queue_size = 1024;
+  CHECK(complaint(config).empty());
+  net.queue_size = 0;
+  CHECK(complaint(config).empty());
+}
+
+TEST_CASE("C: what was added to a configuration is not looked for in an older one") {
+  constexpr std::size_t kOldSize = offsetof(uvmm_config, before_first_run);
+  uvmm_config config;
+  std::memset(&config, 0xee, sizeof config);
+  uvmm_config_init(&config, kOldSize);
+  config.kernel = "bzImage";
+  CHECK(complaint(config).empty());
+  CHECK(reinterpret_cast<const unsigned char*>(&config)[kOldSize] == 0xee);
+}
+
+TEST_CASE("C: a structure whose size was forgotten is refused") {
+  uvmm_config config = good();
+  const uvmm_net_config net = {};
+  const uvmm_net_forward forward = {};
+  const uvmm_net_config net_with_forward = {.size = sizeof net, .forwards = &forward, .forward_count = 1};
+  const uvmm_disk memory = {};
+  const uvmm_disk_config disks[] = {{}, {.size = sizeof *disks, .path = "memory", .disk = &memory}};
+  const uvmm_share_config share = {};
+  const uvmm_credential credential = {};
+  const uvmm_vsock_listener listener = {};
+  std::string which;
+  SECTION("nets") {
+    config.nets = &net;
+    config.net_count = 1;
+    which = "uvmm_net_config";
+  }
+  SECTION("forwards") {
+    config.nets = &net_with_forward;
+    config.net_count = 1;
+    which = "uvmm_net_forward";
+  }
+  SECTION("disks") {
+    config.disks = &disks[0];
+    config.disk_count = 1;
+    which = "uvmm_disk_config";
+  }
+  SECTION("what serves one") {
+    config.disks = &disks[1];
+    config.disk_count = 1;
+    which = "uvmm_disk";
+  }
+  SECTION("shares") {
+    config.shares = &share;
+    config.share_count = 1;
+    which = "uvmm_share_config";
+  }
+  SECTION("credentials") {
+    config.credentials = &credential;
+    config.credential_count = 1;
+    which = "uvmm_credential";
+  }
+  SECTION("listeners") {
+    config.vsock_cid = 3;
+    config.vsock_listeners = &listener;
+    config.vsock_listener_count = 1;
+    which = "uvmm_vsock_listener";
+  }
+  CHECK(complaint(config) == "64: " + which + ": its size is not set`.size = sizeof(" + which + ")`");
+}
+
+TEST_CASE("C: what nobody serves is refused") {
+  uvmm_config config = good();
+  const uvmm_disk memory = {.size = sizeof memory, .bytes = 512};
+  const uvmm_disk_config disk = {.size = sizeof disk, .path = "memory", .disk = &memory};
+  const uvmm_vsock_listener listener = {.size = sizeof listener, .port = 5};
+  SECTION("a disk") {
+    config.disks = &disk;
+    config.disk_count = 1;
+    CHECK(complaint(config) == "65: --disk memory: nobody serves it");
+    CHECK(uvmm_vm_create(&config, nullptr) == nullptr);
+  }
+  SECTION("a port") {
+    config.vsock_cid = 3;
+    config.vsock_listeners = &listener;
+    config.vsock_listener_count = 1;
+    CHECK(complaint(config) == "65: --vsock 3: nobody listens at port 5");
+  }
+}
+
 TEST_CASE("C: each part of a configuration reaches the check") {
   uvmm_config config = good();
   SECTION("networks") {

@@ -112,6 +112,7 @@ typedef struct uvmm_net_config {
   const uint8_t* mac; /* 6 bytes; NULL: derived */
   uint16_t mtu;
   uint16_t queues;
+  size_t queue_size; /* entries of each at most: a power of two, up to 1024; 0: 256 */
 } uvmm_net_config;
 
 typedef enum uvmm_share_cache {
@@ -244,6 +245,8 @@ typedef struct uvmm_config {
   void* log_context;
   void (*event)(void* context, const uvmm_event* event);
   void* event_context;
+  void (*before_first_run)(void* context); /* on the thread that runs the VM, just before vCPU 0 starts */
+  void* before_first_run_context;
 } uvmm_config;
 
 /* Fills in what a member is unless one says otherwise. */
