@@ -74,6 +74,10 @@ class VirtioDevice {
   T config(u32 offset) const {
     return mmio_read<T>(config_ + offset);
   }
+  template <typename T>
+  void set_config(u32 offset, T value) const {
+    mmio_write<T>(config_ + offset, value);
+  }
 
  private:
   bool find_structures();
