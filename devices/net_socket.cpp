@@ -15,11 +15,12 @@ constexpr u32 kDefaultMtu = 1500;
 constexpr u32 kLinkBytes = 18;  // of an Ethernet header with a VLAN tag
 constexpr u64 kMostPieces = 1024;
 
-bool keeps_messages_apart(int fd) {
+// SOCK_STREAM and its kin; 0 if it is no socket.
+int socket_type(int fd) {
   int type = 0;
   socklen_t bytes = sizeof type;
-  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) < 0) return false;
-  return type == SOCK_DGRAM || type == SOCK_SEQPACKET;
+  ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes);
+  return type;
 }
 
 }  // namespace
@@ -28,7 +29,8 @@ Result<std::unique_ptr<NetEnd>> NetSocket::open(const NetConfig& config) {
   const int number = config.fds.front();
   Fd fd(::fcntl(number, F_DUPFD_CLOEXEC, 0));
   if (!fd) return fail(ErrorKind::kBadData, "--net socket={}: {}", number, error_text(errno));
-  if (!keeps_messages_apart(fd.get())) {
+  const int type = socket_type(fd.get());
+  if (type != SOCK_DGRAM && type != SOCK_SEQPACKET) {
     return with_hint(fail(ErrorKind::kBadData, "--net socket={}: is no socket of messages", number),
                      "one of socketpair(AF_UNIX, SOCK_SEQPACKET)");
   }
@@ -36,10 +38,11 @@ Result<std::unique_ptr<NetEnd>> NetSocket::open(const NetConfig& config) {
   if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) < 0)
     return fail(ErrorKind::kHost, "--net socket={}: {}", number, error_text(errno));
   const u32 mtu = config.mtu != 0 ? config.mtu : kDefaultMtu;
-  return std::unique_ptr<NetEnd>(new NetSocket(std::move(fd), mtu + kLinkBytes));
+  return std::unique_ptr<NetEnd>(new NetSocket(std::move(fd), type == SOCK_SEQPACKET, mtu + kLinkBytes));
 }
 
-NetSocket::NetSocket(Fd fd, u32 longest_frame) : PlainNetEnd(longest_frame), fd_(std::move(fd)) {
+NetSocket::NetSocket(Fd fd, bool has_end, u32 longest_frame)
+    : PlainNetEnd(longest_frame), fd_(std::move(fd)), has_end_(has_end) {
   list_.reserve(kMostPieces);
 }
 
@@ -49,14 +52,15 @@ i32 NetSocket::receive(Io& io, u16, std::span<const iovec> buffers) {
   u64 header_left = kHeaderBytes;
   for (const iovec& buffer : buffers) {
     const u64 of_header = std::min<u64>(buffer.iov_len, header_left);
-    std::memset(buffer.iov_base, 0, of_header);
+    if (of_header > 0) std::memset(buffer.iov_base, 0, of_header);
     header_left -= of_header;
     if (buffer.iov_len == of_header) continue;
     list_.push_back({static_cast<u8*>(buffer.iov_base) + of_header, buffer.iov_len - of_header});
   }
   const i32 got = io.readv_now(fd_.get(), list_);
   if (got < 0) return got;
-  if (got == 0) return -ENOTCONN;  // the other side has closed its end
+  // The other side has closed its end; or it has sent an empty message, which is no frame.
+  if (got == 0) return has_end_ ? -ENOTCONN : -EAGAIN;
   return got + static_cast<i32>(kHeaderBytes);
 }
 

@@ -22,10 +22,11 @@ class NetSocket final : public PlainNetEnd {
   Task<i32> readable(Io& io, u16 pair) override;
 
  private:
-  NetSocket(Fd fd, u32 longest_frame);
+  NetSocket(Fd fd, bool has_end, u32 longest_frame);
   Task<i32> send_in_turn(Io& io, std::span<const iovec> frame) override;
 
   Fd fd_;
+  const bool has_end_;       // to receive nothing is to have come to it; datagrams go on
   std::vector<iovec> list_;  // where a frame goes
 };
 

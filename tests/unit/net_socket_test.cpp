@@ -118,5 +118,15 @@ TEST_CASE("net socket: nothing to receive is no error, but the other side's end 
   CHECK(f.end->receive(f.io, 0, {&whole, 1}) == -ENOTCONN);
 }
 
+TEST_CASE("net socket: an empty datagram is no frame, and not the other side's end") {
+  Fixture f(SOCK_DGRAM);
+  Bytes buffer(100);
+  const iovec whole{buffer.data(), buffer.size()};
+  f.io.found_now.push_back({.bytes = {}});
+  CHECK(f.end->receive(f.io, 0, {&whole, 1}) == -EAGAIN);
+  f.io.found_now.push_back({.bytes = {1, 2}});
+  CHECK(f.end->receive(f.io, 0, {&whole, 1}) == 14);
+}
+
 }  // namespace
 }  // namespace uvmm
