@@ -23,6 +23,14 @@ DiskRequest::Kind kind_of(Op::Kind kind) {
   }
 }
 
+// As an operation ends. Some give errno values as negative numbers; and what is none is a failure, too.
+i32 result_of(const Op& op, int error) {
+  constexpr int kMostErrno = 4095;
+  if (error == 0) return static_cast<i32>(op.length);
+  if (error > kMostErrno || error < -kMostErrno) return -EIO;
+  return error < 0 ? error : -error;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<EmbeddedDisk>> EmbeddedDisk::create(Io& inner, const DiskConfig& config) {
@@ -80,6 +88,7 @@ void EmbeddedDisk::submit(Op& op) {
   Request& request = new_request();
   ++requests_out_;
   request.op = &op;
+  request.is_out = true;
   // A Disk knows no holes: the device then writes zeroes.
   if (op.kind == Op::Kind::kFallocate) return request.complete(EOPNOTSUPP);
   request.kind = kind_of(op.kind);
@@ -105,6 +114,8 @@ void EmbeddedDisk::await_completions() {
 // On any thread. The lock is held to the end, since whoever has taken the last completion may destroy this.
 void EmbeddedDisk::completed(Request& request, int error) {
   const std::lock_guard lock(mutex_);
+  assert(request.is_out && "a request is completed once");
+  request.is_out = false;
   request.failure = error;
   request.next = nullptr;
   const bool is_first = first_completed_ == nullptr;
@@ -122,8 +133,7 @@ void EmbeddedDisk::finish_completed() {
   }
   while (request) {
     Op& op = *request->op;
-    const int failure = request->failure;
-    const i32 result = failure != 0 ? -failure : static_cast<i32>(op.length);
+    const i32 result = result_of(op, request->failure);
     Request* const next = request->next;
     request->buffers = {};
     request->next = std::exchange(first_free_, request);

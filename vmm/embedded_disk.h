@@ -52,6 +52,7 @@ class EmbeddedDisk final : public Io {
 
     EmbeddedDisk* owner = nullptr;
     Op* op = nullptr;
+    bool is_out = false;      // it was asked for, and not completed yet
     int failure = 0;          // an errno value
     Request* next = nullptr;  // free, or completed
   };

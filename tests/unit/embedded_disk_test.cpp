@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <cerrno>
+#include <climits>
 #include <thread>
 #include <vector>
 
@@ -130,6 +131,18 @@ TEST_CASE("embedded disk: what fails is an error for the guest") {
   f.complete(EIO);
   CHECK(f.status(at) == VIRTIO_BLK_S_IOERR);
   CHECK(f.block.errors().value() == 1);
+}
+
+TEST_CASE("embedded disk: whatever it calls an error is one, and no count of bytes") {
+  Fixture f;
+  const int error = GENERATE(-EIO, -1, -512, 4096, INT_MAX, INT_MIN);
+  const auto read = f.offer(VIRTIO_BLK_T_IN, 0, 512);
+  f.complete(error);
+  CHECK(f.status(read) == VIRTIO_BLK_S_IOERR);
+  const auto flush = f.offer(VIRTIO_BLK_T_FLUSH, 0, 0);
+  f.complete(error);
+  CHECK(f.status(flush) == VIRTIO_BLK_S_IOERR);
+  CHECK(f.disk.requests.empty());
 }
 
 TEST_CASE("embedded disk: what it completes at once is not complete within the call") {
