@@ -43,8 +43,12 @@ bool lies_in(const std::string& place, const std::string& directory) {
 std::vector<std::string> own_files(const Config& config) {
   std::vector<std::string> files = config.initrds;
   files.push_back(config.kernel);
-  for (const DiskConfig& disk : config.disks) files.push_back(disk.path);
+  for (const DiskConfig& disk : config.disks) {
+    if (!disk.disk) files.push_back(disk.path);
+  }
   if (!config.console.path.empty()) files.push_back(config.console.path);
+  // The guest would connect to whatever socket it gives the name of one of its ports.
+  if (config.vsock && !config.vsock->path.empty()) files.push_back(config.vsock->path);
   return files;
 }
 

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <uvmm/disk.hpp>
 
 namespace uvmm {
 namespace {
@@ -90,7 +91,24 @@ TEST_CASE("[case 166] shares: one with the VM's own files in it is refused, unle
   CHECK(complaint(config).find("is in it") != std::string::npos);
 
   config = with_share(share);
+  config.vsock = {.cid = 3, .path = directory.path + "/share/vsock"};
+  CHECK(complaint(config).find("is in it") != std::string::npos);
+  config.vsock->path.clear();
+  CHECK(complaint(config).empty());
+
+  config = with_share(share);
   config.initrds = {directory.path + "/share-not/initrd"};
+  CHECK(complaint(config).empty());
+}
+
+TEST_CASE("shares: the name of a disk that the caller serves is no file's") {
+  struct SomeDisk final : Disk {
+    std::uint64_t bytes() const override { return 512; }
+    void submit(DiskRequest&) override {}
+  } disk;
+  const Directory directory;
+  Config config = with_share({.path = directory.path + "/share"});
+  config.disks = {{.path = directory.path + "/share/memory", .disk = &disk}};
   CHECK(complaint(config).empty());
 }
 
