@@ -65,7 +65,8 @@ Result<void> remove_stale(const std::string& path, const sockaddr_un& name, int 
                      "remove it, or choose another path");
   }
   const Fd probe(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (probe && ::connect(probe.get(), as_sockaddr(name), sizeof name) < 0 && errno == ECONNREFUSED &&
+  if (!probe) return fail(ErrorKind::kHost, "cannot listen at {}: {}", path, error_text(errno));
+  if (::connect(probe.get(), as_sockaddr(name), sizeof name) < 0 && errno == ECONNREFUSED &&
       ::unlink(path.c_str()) == 0) {
     return {};
   }

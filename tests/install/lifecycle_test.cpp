@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // VMs that come and go within one process leave nothing behind, and many live there at the same time. Without
 // sanitizers, which keep memory for themselves.
+#include <malloc.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +13,8 @@
 #include <iterator>
 #include <string>
 #include <vector>
+
+#include <uvmm/uvmm.h>
 
 #include <uvmm/disk.hpp>
 
@@ -67,7 +71,8 @@ struct Everything {
     config.cpus = 2;
     config.disks = {{.path = file.path()}, {.path = "memory", .disk = &disk}};
     config.nets = {{.kind = NetConfig::Kind::kSocket, .fds = {sockets[0]}}};
-    config.shares = {{.path = directory, .tag = "share"}};
+    fs::create_directory(share);
+    config.shares = {{.path = share, .tag = "share"}};
     config.vsock = {.cid = 3, .path = directory + "/vsock"};
     config.console = {.kind = ConsoleConfig::Kind::kSink, .sink = [](std::string_view) {}};
   }
@@ -76,11 +81,21 @@ struct Everything {
     fs::remove_all(directory);
   }
 
+  // Some that are opened only to be read, or created.
+  void add_files() {
+    payload.config.initrds = {file.path()};
+    payload.config.credentials = {{.id = "a", .path = sector.path()}};
+    payload.config.memory.shared = true;
+    payload.config.disks.push_back({.path = sector.path(), .read_only = true});
+    payload.config.console = {.kind = ConsoleConfig::Kind::kUnix, .path = directory + "/console"};
+  }
+
   const std::string directory = [] {
     std::string name = fs::temp_directory_path() / "uvmm-test-XXXXXX";
     return std::string(::mkdtemp(name.data()));
   }();
-  const TemporaryFile file{1 << 20};
+  const std::string share = directory + "/share";
+  const TemporaryFile file{1 << 20}, sector{std::string(512, 'x')};
   SomeDisk disk;
   std::array<int, 2> sockets{};
   Payload payload{"idle"};
@@ -97,6 +112,63 @@ void check_rounds(Round round) {
   CHECK(after.threads == before.threads);
   CHECK(after.mappings <= before.mappings + kMostMappings);
   CHECK(after.pages <= before.pages + kMostPages);
+}
+
+// Such a limit for as long as this lives.
+class Limit {
+ public:
+  Limit(__rlimit_resource resource, rlim_t most) : resource_(resource) {
+    ::getrlimit(resource_, &before_);
+    rlimit now = before_;
+    now.rlim_cur = most;
+    ::setrlimit(resource_, &now);
+  }
+  Limit(const Limit&) = delete;
+  Limit& operator=(const Limit&) = delete;
+  ~Limit() { ::setrlimit(resource_, &before_); }
+
+ private:
+  const __rlimit_resource resource_;
+  rlimit before_{};
+};
+
+// Creates a VM with one descriptor at most, with two, and so on until there are enough. `create` says why it
+// was refused; and nothing if it was not. Whatever the outcome, what there was is all that there is.
+template <typename Create>
+void check_limits(const Everything& everything, Create create) {
+  REQUIRE(create().empty());
+  const Footprint before;
+  const std::size_t files = count_entries(everything.directory.c_str());
+  std::string refusal = "none";
+  rlim_t most = 0;
+  while (!refusal.empty()) {
+    {
+      const Limit limit(RLIMIT_NOFILE, ++most);
+      refusal = create();
+    }
+    INFO("at most " << most << " descriptors: " << refusal);
+    const Footprint after;
+    CHECK(after.fds == before.fds);
+    CHECK(after.threads == before.threads);
+    CHECK(after.mappings <= before.mappings + kMostMappings);
+    CHECK(count_entries(everything.directory.c_str()) == files);
+    if (!refusal.empty()) CHECK_THAT(refusal, Catch::Contains("Too many open files"));
+    REQUIRE(most < 1000);
+  }
+  CHECK(most > before.fds + 10);
+}
+
+// Where no stack of a thread can be mapped; what is allocated meanwhile is there beforehand.
+template <typename Call>
+auto with_no_more_address_space(Call call) {
+  ::mallopt(M_MMAP_THRESHOLD, 64 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  std::free(std::malloc(8 << 20));
+  std::ifstream memory("/proc/self/statm");
+  rlim_t pages = 0;
+  memory >> pages;
+  const Limit limit(RLIMIT_AS, pages * 4096);
+  return call();
 }
 
 }  // namespace
@@ -123,6 +195,68 @@ TEST_CASE("lifecycle: a VM that is refused leaves nothing behind") {
   Everything everything;
   everything.payload.config.vsock->path = "/nonexistent/vsock";  // among the last that are opened
   check_rounds([&] { CHECK_FALSE(Vm::create(everything.payload.config)); });
+}
+
+// With so few descriptors at hand that some call on the way finds none left, whichever it is.
+TEST_CASE("lifecycle: a VM that finds no descriptor left says so and leaves nothing behind") {
+  Everything everything;
+  everything.add_files();
+  check_limits(everything, [&] {
+    const auto vm = Vm::create(everything.payload.config);
+    return vm ? std::string() : vm.error().message;
+  });
+}
+
+TEST_CASE("lifecycle: nor does one of a C caller") {
+  Everything everything;
+  const Config& like = everything.payload.config;
+  const uvmm_disk_config disk = {
+      .size = sizeof disk, .path = everything.file.path().c_str(), .read_only = -1};
+  const uvmm_net_config net = {
+      .size = sizeof net, .kind = UVMM_NET_SOCKET, .fds = everything.sockets.data(), .fd_count = 1};
+  const uvmm_share_config share = {
+      .size = sizeof share, .path = everything.share.c_str(), .tag = "share", .uid = -1, .gid = -1};
+  uvmm_config config;
+  uvmm_config_init(&config, sizeof config);
+  config.kernel = like.kernel.c_str();
+  config.kernel_cache = 0;
+  config.memory_bytes = like.memory.bytes;
+  config.disks = &disk;
+  config.nets = &net;
+  config.shares = &share;
+  config.disk_count = config.net_count = config.share_count = 1;
+  config.console = UVMM_CONSOLE_SINK;
+  config.console_output = [](void*, const void*, size_t) {};
+  config.vsock_cid = 3;
+  config.vsock_path = like.vsock->path.c_str();
+  check_limits(everything, [&] {
+    uvmm_error* error = nullptr;
+    uvmm_vm* const vm = uvmm_vm_create(&config, &error);
+    const std::string refusal = vm ? "" : uvmm_error_message(error);
+    uvmm_error_free(error);
+    uvmm_vm_destroy(vm);
+    return refusal;
+  });
+}
+
+TEST_CASE("lifecycle: a VM whose threads cannot be started says so and leaves nothing behind") {
+  Payload payload("idle");
+  payload.config.cpus = 2;
+  Vm vm = payload.create();
+  SECTION("its own") {
+    const Result<void> started = with_no_more_address_space([&] { return vm.start(); });
+    REQUIRE_FALSE(started);
+    CHECK_THAT(started.error().message, Catch::StartsWith("cannot start the VM's thread: "));
+    CHECK(vm.state() == State::kCreated);
+    REQUIRE(vm.start());  // another time
+    vm.stop();
+    CHECK(vm.wait().end == End::kStopped);
+  }
+  SECTION("that of a vCPU") {
+    const Outcome outcome = with_no_more_address_space([&] { return vm.run(); });
+    CHECK(outcome.end == End::kInternalError);
+    CHECK_THAT(outcome.detail, Catch::StartsWith("cannot start the thread of vCPU 1: "));
+  }
 }
 
 TEST_CASE("lifecycle: a hundred VMs live in one process, and end in any order") {

@@ -2,15 +2,18 @@
 #include "devices/unix_listener.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 namespace uvmm {
 namespace {
@@ -123,6 +126,30 @@ TEST_CASE("unix listener: a directory that is not there is said so") {
   const Error error = error_of("/nonexistent/socket");
   CHECK(error.kind == ErrorKind::kCannotCreate);
   CHECK(error.message == "cannot listen at /nonexistent/socket: No such file or directory");
+}
+
+TEST_CASE("unix listener: without a descriptor to look at a stale socket with, it says so") {
+  const Directory directory;
+  const std::string path = directory.path + "/socket";
+  {
+    const Fd stale(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+    path.copy(name.sun_path, sizeof name.sun_path - 1);
+    REQUIRE(::bind(stale.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0);
+  }
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit few = before;
+  few.rlim_cur = std::min<rlim_t>(before.rlim_cur, 64);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  std::vector<Fd> others;
+  while (others.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC)).get() >= 0) continue;
+  others.resize(others.size() - 3);  // two are free: one for the directory, one for the socket
+  const auto refused = UnixListener::listen(path);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message == "cannot listen at " + path + ": Too many open files");
+  CHECK(UnixListener::listen(path));
 }
 
 }  // namespace

@@ -103,6 +103,18 @@ void prepare(io_uring_sqe* sqe, Op& op) {
   io_uring_sqe_set_data(sqe, &op);
 }
 
+const char* hint_for(int error) {
+  switch (error) {
+    case -EPERM:
+    case -ENOSYS:
+      return "allow it with `sysctl kernel.io_uring_disabled=0`, and in the container's seccomp profile";
+    case -EMFILE:
+      return "raise the limit on open files (ulimit -n)";
+    default:
+      return "raise the limit on locked memory (ulimit -l)";
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Uring>> Uring::create(u32 entries) {
@@ -120,12 +132,8 @@ Result<void> Uring::initialise(u32 entries) {
                                       IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED);
   if (error == -EINVAL) error = io_uring_queue_init(entries, &ring_, IORING_SETUP_R_DISABLED);
   if (error < 0) {
-    const bool forbidden = error == -EPERM || error == -ENOSYS;
-    return with_hint(
-        fail(ErrorKind::kUnavailable, "cannot set up io_uring: {}", error_text(-error)),
-        forbidden ? "allow it with `sysctl kernel.io_uring_disabled=0`, and in the container's seccomp "
-                    "profile"
-                  : "raise the limit on locked memory (ulimit -l)");
+    return with_hint(fail(ErrorKind::kUnavailable, "cannot set up io_uring: {}", error_text(-error)),
+                     hint_for(error));
   }
   ring_exists_ = true;
 
