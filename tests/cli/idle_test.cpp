@@ -13,7 +13,6 @@
 
 #include "tests/cli/payload.h"
 #include "tests/cli/process.h"
-#include "tests/fakes/skip.h"
 
 using namespace uvmm::test;
 using namespace std::chrono_literals;
@@ -43,7 +42,7 @@ std::map<std::string, std::string> sleeps_of_own_threads(const Process& process)
 }  // namespace
 
 TEST_CASE("cli: the threads of an idle VM, those of vCPUs apart, never wake up") {
-  if (::access("/dev/kvm", R_OK | W_OK) != 0) uvmm::skip("no access to /dev/kvm");
+  need_kvm();
   const Directory directory;
   const std::string kernel = directory.write("kernel", payload(kIdle));
   const std::string disk = directory.write("disk", std::string(1 << 20, '\0'));

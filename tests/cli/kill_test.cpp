@@ -19,7 +19,6 @@
 #include <thread>
 
 #include "tests/cli/process.h"
-#include "tests/fakes/skip.h"
 #include "vmm/base/fd.h"
 
 using namespace uvmm::test;
@@ -47,7 +46,7 @@ bool is_whole(std::ifstream& image, std::uint64_t number) {
 }  // namespace
 
 TEST_CASE("kill: what a guest has flushed is in the image when the monitor is killed at any moment") {
-  if (::access("/dev/kvm", R_OK | W_OK) != 0) uvmm::skip("no access to /dev/kvm");
+  need_kvm();
   const Directory directory;
   const std::string image = directory.file("image");
   std::random_device seed;

@@ -16,6 +16,8 @@
 #include <sstream>
 #include <thread>
 
+#include "tests/fakes/skip.h"
+
 namespace uvmm::test {
 namespace {
 
@@ -132,6 +134,10 @@ Directory::~Directory() {
 std::string Directory::write(std::string_view name, std::string_view content) const {
   std::ofstream(file(name), std::ios::binary) << content;
   return file(name);
+}
+
+void need_kvm() {
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) skip("no access to /dev/kvm");
 }
 
 std::string read_file(const std::string& path) {

@@ -67,6 +67,9 @@ class Directory {
   std::string path_ = "/tmp/uvmm-cli-test-XXXXXX";
 };
 
+// Skips a test that starts a VM where there is no KVM; one that runs kernels at full speed it need not be.
+void need_kvm();
+
 std::string read_file(const std::string& path);
 bool exists(const std::string& path);
 

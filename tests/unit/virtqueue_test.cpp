@@ -6,28 +6,12 @@
 #include <random>
 #include <thread>
 
-#include "tests/fakes/fake_driver.h"
+#include "tests/unit/virtqueue_fixture.h"
 
 namespace uvmm {
 namespace {
 
-constexpr u64 kPlain = feature(VIRTIO_F_VERSION_1);
 constexpr u64 kIndirect = kPlain | feature(VIRTIO_RING_F_INDIRECT_DESC);
-constexpr u64 kEventIndex = kPlain | feature(VIRTIO_RING_F_EVENT_IDX);
-
-struct Ring {
-  explicit Ring(u16 size = 8, u64 features = kCommonFeatures)
-      : driver(size, features), device(driver.memory, driver.layout, features) {}
-
-  // Whether what the driver has offered last breaks the ring, with nothing taken.
-  bool breaks() {
-    const std::optional<DescriptorChain> chain = device.pop();
-    return !chain && device.broken() && device.chains_out() == 0;
-  }
-
-  FakeDriver driver;
-  Virtqueue device;
-};
 
 vring_desc buffer(u32 length, u16 flags, u16 next = 0) {
   return {.addr = FakeRam::kBoundary, .len = length, .flags = flags, .next = next};
@@ -471,59 +455,6 @@ TEST_CASE("virtqueue: [case 32] 200,000 requests go through, and the indexes wra
   CHECK(ring.driver.used_index() == u16(200'000));
 }
 
-TEST_CASE("virtqueue: with the event index, one interrupt when its entry is among those published") {
-  Ring ring(8, kEventIndex);
-  ring.driver.used_event() = 2;  // wake me at the third
-  for (u32 i = 0; i < 2; ++i) ring.driver.chain().writes(1).offer();
-  while (ring.device.pop()) continue;
-  CHECK_FALSE(ring.device.publish());
-  for (u32 i = 0; i < 3; ++i) ring.driver.chain().writes(1).offer();
-  while (ring.device.pop()) continue;
-  CHECK(ring.device.publish());
-  ring.driver.chain().writes(1).offer();
-  ring.device.pop();
-  CHECK_FALSE(ring.device.publish());
-}
-
-TEST_CASE("virtqueue: without the event index, the driver's flag decides on interrupts") {
-  Ring ring(8, kPlain);
-  ring.driver.avail_flags() = VRING_AVAIL_F_NO_INTERRUPT;
-  ring.driver.chain().writes(1).offer();
-  ring.device.pop();
-  CHECK_FALSE(ring.device.publish());
-  ring.driver.avail_flags() = 0;
-  ring.driver.chain().writes(1).offer();
-  ring.device.pop();
-  CHECK(ring.device.publish());
-}
-
-TEST_CASE("virtqueue: notifications are asked for at the next request") {
-  Ring ring(8, kEventIndex);
-  ring.driver.chain().writes(1).offer();
-  ring.device.pop();
-  CHECK(ring.device.enable_notifications());
-  CHECK(ring.driver.avail_event() == 1);
-  CHECK(ring.driver.used_flags() == 0);
-}
-
-TEST_CASE("virtqueue: a request that came while notifications were asked for is not missed") {
-  Ring ring(8, GENERATE(kPlain, kEventIndex));
-  ring.device.disable_notifications();
-  ring.driver.chain().writes(1).offer();
-  CHECK_FALSE(ring.device.enable_notifications());
-  CHECK(ring.device.pop());
-}
-
-TEST_CASE("virtqueue: an index that is withdrawn after notifications were asked for is not believed") {
-  Ring ring(8);
-  ring.driver.chain().writes(1).offer();
-  CHECK_FALSE(ring.device.enable_notifications());
-  ring.driver.avail_index() = 0;
-  CHECK(ring.device.pop());
-  CHECK_FALSE(ring.device.pop());
-  CHECK(ring.device.broken());
-}
-
 TEST_CASE("virtqueue: nothing is allocated for chains after the first ones") {
   Ring ring(8);
   const auto round = [&ring] {
@@ -538,56 +469,6 @@ TEST_CASE("virtqueue: nothing is allocated for chains after the first ones") {
   };
   const auto where = round();
   CHECK(std::ranges::count(where, where[0]) == 40);
-}
-
-// All there is to vary about a descriptor, for a ring of `size`.
-std::vector<vring_desc> variants(u16 size) {
-  std::vector<vring_desc> all;
-  for (u16 flags = 0; flags < 8; ++flags) {
-    const u16 nexts = flags & VRING_DESC_F_NEXT ? size + 1 : 1;
-    for (u16 next = 0; next < nexts; ++next)
-      for (const u32 length : {0u, 16u, 32u})
-        all.push_back({.addr = FakeRam::kStart, .len = length, .flags = flags, .next = next});
-  }
-  return all;
-}
-
-// Every `stride`-th ring of `size` that these variants make, with the descriptor table at the start of RAM,
-// where the indirect descriptors point, too: each ends in a chain or a broken ring.
-u64 check_all_rings(u16 size, u64 features, u64 stride) {
-  FakeDriver driver(size, features);
-  const std::vector<vring_desc> all = variants(size);
-  u64 total = 1;
-  for (u16 i = 0; i < size; ++i) total *= all.size();
-  u64 wrong = 0, served = 0;
-  for (u64 which = 0; which < total; which += stride) {
-    u64 rest = which;
-    for (u16 i = 0; i < size; ++i, rest /= all.size()) driver.descriptor(i) = all[rest % all.size()];
-    driver.avail_index() = 1;
-    Virtqueue device(driver.memory, driver.layout, features);
-    std::optional<DescriptorChain> chain = device.pop();
-    served += chain.has_value();
-    wrong += chain.has_value() == device.broken();
-    if (chain)
-      wrong += chain->readable.iovecs().size() + chain->writable.iovecs().size() > std::max<u16>(size, 2);
-  }
-  CHECK(served > 0);
-  return wrong;
-}
-
-TEST_CASE("virtqueue: every ring of size 1 and 2 ends in a request or a broken ring") {
-  CHECK(check_all_rings(1, kCommonFeatures, 1) == 0);
-  CHECK(check_all_rings(2, kCommonFeatures, 1) == 0);
-  CHECK(check_all_rings(2, kPlain, 1) == 0);
-}
-
-TEST_CASE("virtqueue: each 101st ring of size 4 ends in a request or a broken ring") {
-  CHECK(check_all_rings(4, kCommonFeatures, 101) == 0);
-}
-
-TEST_CASE("virtqueue: every ring of size 4 ends in a request or a broken ring", "[.long]") {
-  CHECK(check_all_rings(4, kCommonFeatures, 1) == 0);
-  CHECK(check_all_rings(4, kPlain, 1) == 0);
 }
 
 }  // namespace
