@@ -6,6 +6,8 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <limits>
+#include <span>
 #include <vector>
 
 #include "devices/fuse/wire.h"
@@ -14,10 +16,12 @@ namespace uvmm::fuse {
 
 class LockRanges {
  public:
+  static constexpr u64 kMostOffset = std::numeric_limits<i64>::max();
   // One change makes at most so many of them more.
   static constexpr std::size_t kMostNew = 2;
 
   std::size_t size() const { return locks_.size(); }
+  std::span<const fuse_file_lock> all() const { return locks_; }
 
   // As F_SETLK with lock.type: F_UNLCK included. Neighbours of one type become one.
   void set(const fuse_file_lock& lock) {
@@ -38,6 +42,13 @@ class LockRanges {
     }
     if (lock.type != F_UNLCK) kept.push_back({set.start, set.end, lock.type, 0});
     locks_ = std::move(kept);
+  }
+
+  // Whether to unlock it leaves two ranges where there is one.
+  bool split_by(const fuse_file_lock& unlock) const {
+    return std::ranges::any_of(locks_, [&unlock](const fuse_file_lock& lock) {
+      return lock.start < unlock.start && lock.end > unlock.end;
+    });
   }
 
   // Whether another owner has to wait for this one.

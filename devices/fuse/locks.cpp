@@ -5,29 +5,19 @@
 #include <sys/file.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "devices/fuse/operations.h"
 
 namespace uvmm::fuse {
 namespace {
 
-constexpr u64 kMostOffset = std::numeric_limits<i64>::max();
+constexpr u64 kMostOffset = LockRanges::kMostOffset;
 constexpr u64 kFirstPause = 1'000'000;  // nanoseconds
 constexpr u64 kLongestPause = 20'000'000;
 
 bool is_valid(const fuse_lk_in& wish) {
   return wish.lk.start <= wish.lk.end && wish.lk.end <= kMostOffset &&
          (wish.lk.type == F_RDLCK || wish.lk.type == F_WRLCK || wish.lk.type == F_UNLCK);
-}
-
-struct flock host_lock(const fuse_file_lock& lock) {
-  struct flock host{};
-  host.l_type = static_cast<short>(lock.type);
-  host.l_whence = SEEK_SET;
-  host.l_start = static_cast<off_t>(lock.start);
-  host.l_len = lock.end == kMostOffset ? 0 : static_cast<off_t>(lock.end - lock.start + 1);
-  return host;
 }
 
 i32 set_flock(const Handle& handle, u32 type) {
@@ -48,7 +38,7 @@ i32 try_lock(Server& server, Request& request, const fuse_lk_in& wish) {
                                       ? server.locks.find(*node, wish.owner)
                                       : server.locks.find_or_open(server.share, *node, wish.owner, *handle);
   if (!owner) return wish.lk.type == F_UNLCK ? 0 : -errno;
-  if (wish.lk.type != F_UNLCK && server.locks.full()) return -ENOLCK;
+  if (!server.locks.has_room(*owner, wish.lk)) return -ENOLCK;
   owner->pid = wish.lk.pid;
   struct flock lock = host_lock(wish.lk);
   const i32 done = result_of(::fcntl(owner->fd.get(), F_OFD_SETLK, &lock));

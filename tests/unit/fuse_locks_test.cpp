@@ -41,6 +41,17 @@ struct Fixture {
     lock.l_len = length;
     return ::fcntl(host, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
   }
+  // Of one byte, in any file.
+  bool host_may_in(std::string_view name, short type, u64 start) const {
+    const int fd = ::open(guest.path(name).c_str(), O_RDWR | O_CLOEXEC);
+    struct flock lock{};
+    lock.l_type = type;
+    lock.l_start = static_cast<off_t>(start);
+    lock.l_len = 1;
+    const bool free = ::fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+    ::close(fd);
+    return free;
+  }
   bool host_lock(short type) {
     struct flock lock{};
     lock.l_type = type;
@@ -172,6 +183,78 @@ TEST_CASE(
   CHECK(f.guest.answer(f.wait_for(2, 0, 0), 64).error == -EDEADLK);
 }
 
+TEST_CASE("[case 113] locks: a search for a deadlock that takes too long ends, and the lock is waited for") {
+  Fixture f;
+  constexpr u64 kOwners = 12;
+  constexpr u64 kReader = 100;
+  // Owner 1 waits for owner 2, who waits for owner 1. Those that are looked at before wait for one with many
+  // locks, who waits for nobody.
+  CHECK(f.lock(2, F_RDLCK, 5, 5) == 0);
+  for (u64 i = 0; i < kOwners; ++i) CHECK(f.lock(10 + i, F_RDLCK, 5, 5) == 0);
+  CHECK(f.lock(1, F_WRLCK, 7, 7) == 0);
+  CHECK(f.lock(kReader, F_WRLCK, 6, 6) == 0);
+  constexpr u64 kEach = fuse::LockTable::kMostCompared / kOwners + 1;
+  for (u64 i = 0; i < kEach; ++i) CHECK(f.lock(kReader, F_RDLCK, 10 + 2 * i, 10 + 2 * i) == 0);
+  f.wait_for(2, 7, 7);
+  for (u64 i = 0; i < kOwners; ++i) f.wait_for(10 + i, 6, 6);
+  CHECK(f.guest.io.size() == 1 + kOwners);
+  f.wait_for(1, 5, 5);
+  CHECK(f.guest.io.size() == 2 + kOwners);
+}
+
+TEST_CASE("[case 113] locks: a deadlock is found among many that wait for each other") {
+  Fixture f;
+  constexpr u64 kOwners = 12;
+  CHECK(f.lock(2, F_RDLCK, 5, 5) == 0);
+  for (u64 i = 0; i < kOwners; ++i) CHECK(f.lock(10 + i, F_RDLCK, 5, 5) == 0);
+  CHECK(f.lock(1, F_WRLCK, 7, 7) == 0);
+  CHECK(f.lock(100, F_WRLCK, 6, 6) == 0);
+  f.wait_for(2, 7, 7);
+  for (u64 i = 0; i < kOwners; ++i) f.wait_for(10 + i, 6, 6);
+  CHECK(f.guest.answer(f.wait_for(1, 5, 5), 64).error == -EDEADLK);
+}
+
+TEST_CASE("[case 116] locks: for a lock nothing is opened for writing that the guest has open for reading") {
+  for (const bool read_only : {true, false}) {
+    FuseGuest guest({.options = {.read_only = read_only}});
+    guest.put("a", "content");
+    const u64 node = guest.lookup("a");
+    const auto lock = [&](u64 handle, u32 type, u64 start) {
+      return guest.error_of(FUSE_SETLK, node, bytes_of(Fixture::wish(handle, 1, type, start, start)));
+    };
+    const auto writers = [&] {
+      int count = 0;
+      for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code gone;
+        if (std::filesystem::read_symlink(entry.path(), gone) != guest.path("a")) continue;
+        const int fd = std::stoi(entry.path().filename());
+        count += (::fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+      }
+      return count;
+    };
+    const u64 reading = guest.open(node, O_RDONLY);
+    CHECK(lock(reading, F_RDLCK, 0) == 0);
+    CHECK(lock(reading, F_WRLCK, 1) == -EBADF);
+    CHECK(writers() == 0);
+    if (read_only) continue;
+    // The same owner opens it for writing, too, and keeps what it has.
+    const u64 writing = guest.open(node, O_RDWR);
+    CHECK(lock(writing, F_WRLCK, 1) == 0);
+    CHECK(lock(reading, F_RDLCK, 2) == 0);
+    CHECK(writers() == 2);
+    const int host = ::open(guest.path("a").c_str(), O_RDWR | O_CLOEXEC);
+    for (const off_t byte : {0, 1, 2}) {
+      struct flock wish{};
+      wish.l_type = F_WRLCK;
+      wish.l_start = byte;
+      wish.l_len = 1;
+      CHECK(::fcntl(host, F_OFD_SETLK, &wish) < 0);
+    }
+    ::close(host);
+    CHECK(guest.fs->server().handles.descriptors() == 3);
+  }
+}
+
 TEST_CASE("[case 113] locks: who waits can be interrupted") {
   Fixture f;
   CHECK(f.host_lock(F_WRLCK));
@@ -243,7 +326,14 @@ TEST_CASE("locks: how many ranges the guest has locked is bounded, and the end o
     CHECK(lock_each(kEach) == 0);
   }
   f.node = f.guest.create("last", f.handle);
-  CHECK(lock_each(kEach + 1) == -ENOLCK);
+  constexpr u64 kLong = 1'000'000;
+  CHECK(f.lock(1, F_WRLCK, kLong, kLong + 99) == 0);
+  CHECK(lock_each(kEach) == -ENOLCK);
+  // To unlock makes more of them, too.
+  CHECK(f.lock(1, F_UNLCK, kLong + 50, kLong + 50) == -ENOLCK);
+  CHECK_FALSE(f.host_may_in("last", F_RDLCK, kLong + 50));
+  CHECK(f.lock(1, F_UNLCK, kLong + 50, kLong + 99) == 0);
+  CHECK(f.host_may_in("last", F_WRLCK, kLong + 50));
   CHECK(f.lock(1, F_UNLCK) == 0);
   CHECK(lock_each(kEach - 1) == 0);
   const fuse_flush_in flush{.fh = f.handle, .lock_owner = 1};
