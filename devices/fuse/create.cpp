@@ -19,6 +19,7 @@ bool mode_is_allowed(const Server& server, u32 mode) {
 // directory's descriptor.
 template <typename Make>
 i32 make_entry(Server& server, Request& request, Name name, u32 umask, Make make) {
+  if (server.inodes.full()) return -ENFILE;
   const i32 parent_fd = server.files.path(*request.node);
   if (parent_fd < 0) return parent_fd;
   {
@@ -41,18 +42,19 @@ i32 reply_with_open_file(Server& server, Request& request, Node& node, const Loo
 }
 
 // The file was there already.
-i32 open_existing(Server& server, Request& request, int parent_fd, Name name, u32 flags) {
+i32 open_existing(Server& server, Request& request, int parent_fd, Name name, const fuse_create_in& wish) {
   Look seen;
   const i32 looked = server.files.look(parent_fd, name.c_str(), seen);
   if (looked < 0) return looked;
   Node* const node = server.files.enter(*request.node, parent_fd, name, seen);
   if (!node) return -ENFILE;
-  const i32 fd = open_node(server, *node, flags);
-  if (fd < 0) {
+  Fd fd;
+  const i32 opened = open_file(server, *node, wish.flags, wish.open_flags, fd);
+  if (opened < 0) {
     server.inodes.forget(*node, 1);  // the guest does not learn of it
-    return fd;
+    return opened;
   }
-  return reply_with_open_file(server, request, *node, seen, Fd(fd));
+  return reply_with_open_file(server, request, *node, seen, std::move(fd));
 }
 
 }  // namespace
@@ -102,6 +104,11 @@ i32 create(Server& server, Request& request) {
   if (parent_fd < 0) return parent_fd;
 
   const u32 flags = host_open_flags(server, arguments->flags);
+  if (server.inodes.full()) {
+    if (arguments->flags & O_EXCL) return -ENFILE;
+    const i32 opened = open_existing(server, request, parent_fd, *name, *arguments);
+    return opened == -ENOENT ? -ENFILE : opened;
+  }
   Fd fd;
   {
     const CreationScope scope(server.share.owners, request.header, arguments->umask);
@@ -110,7 +117,7 @@ i32 create(Server& server, Request& request) {
                          arguments->mode & 07777));
   }
   if (!fd && errno == EEXIST && !(arguments->flags & O_EXCL))
-    return open_existing(server, request, parent_fd, *name, flags);
+    return open_existing(server, request, parent_fd, *name, *arguments);
   if (!fd) return -errno;
 
   Look seen;
@@ -124,7 +131,7 @@ i32 create(Server& server, Request& request) {
 i32 tmpfile(Server& server, Request& request) {
   const auto arguments = request.arguments.take<fuse_create_in>();
   if (!mode_is_allowed(server, arguments->mode)) return -EPERM;
-  if (server.handles.full()) return -ENFILE;
+  if (server.handles.full() || server.inodes.full()) return -ENFILE;
   const i32 parent_fd = server.files.path(*request.node);
   if (parent_fd < 0) return parent_fd;
   const u32 flags = host_open_flags(server, arguments->flags) | (arguments->flags & O_EXCL);

@@ -44,7 +44,7 @@ Node* InodeTable::find(const Identity& identity) {
 }
 
 Node* InodeTable::add(const Identity& identity) {
-  if (size_ >= most_) return nullptr;
+  if (full()) return nullptr;
   if (size_ >= buckets_.size()) grow();
   Slot slot = free_;
   if (slot != kNoSlot) {

@@ -66,7 +66,9 @@ class InodeTable {
   Node* find(u64 id);
   Node* find(const Identity& identity);
 
-  // A new one; null if there are too many.
+  // Whether there are as many as there may be.
+  bool full() const { return size_ >= most_; }
+  // A new one; null if full().
   Node* add(const Identity& identity);
   // Another file has its number now: it is found by its id only.
   void disown(Node& node);

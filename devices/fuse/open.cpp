@@ -51,6 +51,12 @@ i32 open_node(Server& server, Node& node, u32 flags) {
   return result_of(::openat(server.share.descriptors.get(), DescriptorPath(path).number(), flags));
 }
 
+i32 open_file(Server& server, Node& node, u32 flags, u32 open_flags, Fd& fd) {
+  fd = Fd(open_node(server, node, host_open_flags(server, flags)));
+  if (!fd) return fd.get();
+  return (flags & O_TRUNC) && (open_flags & FUSE_OPEN_KILL_SUIDGID) ? drop_set_ids(fd.get()) : 0;
+}
+
 u32 caching_flags(Server& server, Node& node, int fd) {
   switch (server.share.options.caching) {
     case Caching::kNever:
@@ -79,12 +85,9 @@ i32 open(Server& server, Request& request) {
   if (server.share.options.read_only && wants_to_write(arguments->flags)) return -EROFS;
   if (S_ISDIR(request.node->identity.type)) return -EISDIR;
   if (server.handles.full()) return -ENFILE;
-  Fd fd(open_node(server, *request.node, host_open_flags(server, arguments->flags)));
-  if (!fd) return fd.get();
-  if ((arguments->flags & O_TRUNC) && (arguments->open_flags & FUSE_OPEN_KILL_SUIDGID)) {
-    const i32 dropped = drop_set_ids(fd.get());
-    if (dropped < 0) return dropped;
-  }
+  Fd fd;
+  const i32 opened = open_file(server, *request.node, arguments->flags, arguments->open_flags, fd);
+  if (opened < 0) return opened;
   const u32 flags = caching_flags(server, *request.node, fd.get());
   const Handle& handle = server.handles.add(*request.node, Handle::Kind::kFile, std::move(fd));
   request.reply.put(fuse_open_out{.fh = handle.id(), .open_flags = flags});

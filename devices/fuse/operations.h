@@ -104,6 +104,8 @@ i32 ioctl(Server&, Request&);
 // Opens the node's file for more than its path, unless it is of a kind that is never opened. A descriptor, or
 // -errno.
 i32 open_node(Server& server, Node& node, u32 flags);
+// As the guest asks for it, with both of its words of flags.
+i32 open_file(Server& server, Node& node, u32 flags, u32 open_flags, Fd& fd);
 // Which of the guest's flags go to the host's open().
 u32 host_open_flags(const Server& server, u32 flags);
 // The flags that a file that was just opened answers with.
