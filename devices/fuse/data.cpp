@@ -63,6 +63,12 @@ struct SyncAll final : Helper::Job {
   int fd;
 };
 
+// Before a change of content of which the guest does not say whether its caller may leave them (CAP_FSETID):
+// root may.
+i32 drop_set_ids_for(const fuse_in_header& caller, int fd) {
+  return caller.uid == 0 ? 0 : drop_set_ids(fd);
+}
+
 Task<i32> sync_handle(Server& server, Request& request, Handle::Kind kind) {
   const auto arguments = request.arguments.take<fuse_fsync_in>();
   Handle* const handle = server.handles.find(arguments->fh, kind, *request.node);
@@ -137,8 +143,7 @@ Task<i32> fallocate(Server& server, Request& request) {
     co_return -EFBIG;
   const HandleUse use(server.handles, *handle);
   const int fd = use.fd();
-  // The host does not take them for a change of content.
-  const i32 dropped = drop_set_ids(fd);
+  const i32 dropped = drop_set_ids_for(request.header, fd);
   if (dropped < 0) co_return dropped;
   const u32 mode = arguments->mode;
   const u64 offset = arguments->offset;
@@ -172,7 +177,7 @@ Task<i32> copy_file_range(Server& server, Request& request) {
   if (arguments->off_in > kMostOffset || arguments->off_out > kMostOffset) co_return -EINVAL;
   const HandleUse from_use(server.handles, *from);
   const HandleUse to_use(server.handles, *to);
-  const i32 dropped = drop_set_ids(to_use.fd());
+  const i32 dropped = drop_set_ids_for(request.header, to_use.fd());
   if (dropped < 0) co_return dropped;
   Copy copy;
   copy.from = from_use.fd();
@@ -187,9 +192,19 @@ Task<i32> copy_file_range(Server& server, Request& request) {
   co_return 0;
 }
 
-Task<i32> syncfs(Server& server, Request&) {
+// Of the file system that the node is on: a mount below the share is one of its own in the guest, too.
+Task<i32> syncfs(Server& server, Request& request) {
   SyncAll sync;
-  sync.fd = server.share.root.get();
+  if (request.node->slot == kRootSlot) {
+    sync.fd = server.share.root.get();
+    const i32 done = co_await server.helper.run(server.io, sync);
+    co_return done;
+  }
+  if (server.handles.full()) co_return -ENFILE;
+  const Fd fd(open_node(server, *request.node, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (!fd) co_return fd.get();
+  const HandleTable::Descriptor counted(server.handles);
+  sync.fd = fd.get();
   const i32 done = co_await server.helper.run(server.io, sync);
   co_return done;
 }

@@ -43,6 +43,18 @@ class HandleTable {
   void give_descriptor_back() { --descriptors_; }
   u32 descriptors() const { return descriptors_; }
 
+  // One that is open for as long as this lives.
+  class Descriptor {
+   public:
+    explicit Descriptor(HandleTable& table) : table_(table) { table_.take_descriptor(); }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    ~Descriptor() { table_.give_descriptor_back(); }
+
+   private:
+    HandleTable& table_;
+  };
+
   // Not when full().
   Handle& add(Node& node, Handle::Kind kind, Fd fd);
   // The guest's handle of that id, of that kind and of that node; null if it has none.
