@@ -36,6 +36,8 @@ i32 ioctl(Server& server, Request& request) {
   const Handle* const handle = server.handles.find(arguments->fh, kind, *request.node);
   if (!handle) return -EBADF;
   if (write && server.share.options.read_only) return -EROFS;
+  // That a file cannot be changed, or whose quota it counts for, the guest says with this process's power.
+  if (write && !server.share.owners.passes_through()) return -EPERM;
   const int fd = handle->fd.get();
   // The two that are older than their names take an int, whatever their numbers say.
   if (command == FS_IOC_GETFLAGS || command == FS_IOC_SETFLAGS)
