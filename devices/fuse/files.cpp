@@ -157,12 +157,10 @@ Node* Files::enter_unnamed(int fd, const Look& seen) {
   return node;
 }
 
-u64 Files::shown_number(const Node& node, bool submounts) const {
-  const u64 number = node.identity.number;
-  const u64 place = node.identity.place;
-  if (place == 0 || (submounts && !node.foreign)) return number;
+u64 Files::shown_number(u64 number, u32 place) {
+  if (place == 0) return number;
   constexpr unsigned kPlaceShift = 48;
-  if (number >> kPlaceShift == 0 && place < 0x8000) return number | place << kPlaceShift;
+  if (number >> kPlaceShift == 0 && place < 0x8000) return number | u64{place} << kPlaceShift;
   // There are file systems whose numbers take all 64 bits.
   return (number * 0x9e3779b97f4a7c15 ^ place * 0xbf58476d1ce4e5b9) | u64{1} << 63;
 }

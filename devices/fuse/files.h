@@ -50,7 +50,12 @@ class Files final : private InodeTable::Listener {
   Node* enter_unnamed(int fd, const Look& seen);
 
   // The number that the guest sees. `submounts`: it makes mounts of its own of the host's.
-  u64 shown_number(const Node& node, bool submounts) const;
+  static u64 shown_number(const Node& node, bool submounts) {
+    return submounts && !node.foreign ? node.identity.number
+                                      : shown_number(node.identity.number, node.identity.place);
+  }
+  // That of a file of that place, in a guest that has it all in one mount.
+  static u64 shown_number(u64 number, u32 place);
 
   u32 open_paths() const { return open_paths_; }
 

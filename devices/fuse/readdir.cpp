@@ -64,7 +64,7 @@ class Stream {
     const bool dots = entry.is_dots();
     // What is above the share is nobody's business.
     const bool above = dots && name.size() == 2 && request_.node->slot == kRootSlot;
-    const u64 number = above ? request_.node->identity.number : entry.number;
+    const u64 number = above ? request_.node->identity.number : shown_number(entry.number);
     fuse_dirent dirent{
         .ino = number, .off = entry.next, .namelen = static_cast<u32>(name.size()), .type = entry.type};
     if (plus_) {
@@ -81,6 +81,12 @@ class Stream {
     request_.reply.put(std::span(kZeros, padding_after(header + name.size())));
     put_any_ = true;
     return true;
+  }
+
+  // As stat has it, for what is on the directory's own mount.
+  u64 shown_number(u64 number) const {
+    if (server_.session.has(FUSE_SUBMOUNTS)) return number;
+    return Files::shown_number(number, request_.node->identity.place);
   }
 
   static constexpr u64 kLeastRead = 512;  // takes an entry with the longest name
