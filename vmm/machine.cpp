@@ -192,10 +192,19 @@ Machine::~Machine() {
   bus_.reset();  // devices before the host ends that they write to
 }
 
+Result<void> Machine::start_vcpus() {
+  // What the guest creates in a share has its umask, for which this thread must have one of its own.
+  if (has_shares_ && ::unshare(CLONE_FS) < 0)
+    return fail(ErrorKind::kHost, "cannot serve the shares: unshare: {}", error_text(errno));
+  for (std::size_t i = vcpus_.size(); i-- > 0;) {
+    if (i == 0 && callbacks_.before_first_run) callbacks_.before_first_run();
+    UVMM_CHECK(vcpus_[i]->start());
+  }
+  return {};
+}
+
 Outcome Machine::run() {
   const WriteSignalsBlock no_write_signals;
-  // What the guest creates in a share has its umask, for which this thread must have one of its own.
-  if (has_shares_) ::unshare(CLONE_FS);
   if (console_end_) console_end_->start([this] { end(End::kStopped); });
   {
     const std::lock_guard lock(pause_mutex_);  // of the two events the start is the first
@@ -203,13 +212,7 @@ Outcome Machine::run() {
     log_.event(Event::Kind::kStarted);
     if (paused_.load()) log_.event(Event::Kind::kPaused);
   }
-  for (std::size_t i = vcpus_.size(); i-- > 0;) {
-    if (i == 0 && callbacks_.before_first_run) callbacks_.before_first_run();
-    if (Result<void> started = vcpus_[i]->start(); !started) {
-      end(End::kInternalError, started.error().message);
-      break;
-    }
-  }
+  if (Result<void> started = start_vcpus(); !started) end(End::kInternalError, started.error().message);
   uring_->run();
 
   uring_->close();

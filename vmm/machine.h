@@ -71,6 +71,7 @@ class Machine final : private ExitHandler {
   Result<void> build(const Config& config);
   Result<GuestAddress> load(const Config& config, std::span<const CmdlineDisk> disks);
   Result<void> create_vm(const Config& config, GuestAddress entry);
+  Result<void> start_vcpus();
   // From machine_devices.cpp.
   Result<void> open_net_ends(const Config& config);
   Result<void> attach_devices(const Config& config, std::vector<DiskImage> disks,

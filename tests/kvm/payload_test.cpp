@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Payload guests (guest-images/payloads) in whole VMs, through the public API only.
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -249,6 +253,38 @@ TEST_CASE("payload: input that no guest reads is taken as far as there is room")
   CHECK(taken > 0);
   CHECK(taken < much.size());
   CHECK(vm.send_console_input(much) == 0);
+}
+
+// From now on this thread has nothing of its own.
+bool refuse_unshare() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_unshare, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{.len = std::size(filter), .filter = filter};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+TEST_CASE("payload: a VM with a share does not start where its umask would be the process's") {
+  char directory[] = "/tmp/uvmm-share-XXXXXX";
+  REQUIRE(::mkdtemp(directory));
+  Payload payload("hello");
+  payload.config.shares = {{.path = directory}};
+  Vm vm = payload.create();
+  Outcome outcome;
+  bool refused = false;
+  std::thread([&] {
+    refused = refuse_unshare();
+    outcome = vm.run();
+  }).join();
+  REQUIRE(refused);
+  CHECK(outcome.end == End::kInternalError);
+  CHECK(outcome.detail == "cannot serve the shares: unshare: Operation not permitted");
+  CHECK(payload.console.text().empty());
+  std::filesystem::remove(directory);
 }
 
 TEST_CASE("payload: a guest without a driver for sockets is no one to connect to") {
