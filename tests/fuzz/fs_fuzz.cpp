@@ -12,6 +12,7 @@
 
 #include <csignal>
 #include <map>
+#include <set>
 
 #include "tests/fuzz/fs_requests.h"
 
@@ -210,6 +211,9 @@ class World {
   }
 
   void finish() {
+    end_all();
+    collect();
+    if (guest_.queue->listener.broke == 0) give_back();
     guest_.queue->queue.stop();
     guest_.fs->io().cancel_all();
     end_all();
@@ -224,10 +228,26 @@ class World {
  private:
   struct Request {
     u32 opcode;
+    u64 node;
     u64 unique;
     std::vector<GuestAddress> at;
     u32 room;
   };
+
+  // What answers have told of is all that there is.
+  void give_back() {
+    require(pending_.empty());
+    guest_.ram.rewind(mark_);
+    for (const auto& [node, handle] : opened_) {
+      for (const u32 opcode : {FUSE_RELEASE, FUSE_RELEASEDIR}) guest_.release(node, handle, opcode);
+    }
+    for (const u64 node : known_)
+      guest_.call(FUSE_FORGET, node, bytes_of(fuse_forget_in{.nlookup = ~u64{0}}), 0);
+    const fuse::Server& server = guest_.fs->server();
+    if (has_forgotten_) return;  // with what was open, maybe, which it then cannot release
+    require(server.inodes.size() == (server.session.established() ? 1 : 0));
+    require(server.handles.descriptors() == 0 && server.files.open_paths() == 0);
+  }
 
   static bool is_silent(u32 opcode) {
     return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT;
@@ -251,7 +271,8 @@ class World {
     if (requests_.lies()) room = input_.ConsumeIntegralInRange<u32>(0, 400);
     const u16 head = guest_.driver.next_free();
     const auto at = guest_.offer(header, arguments, room);
-    pending_[head] = {opcode, header.unique, at, room};
+    pending_[head] = {opcode, node, header.unique, at, room};
+    has_forgotten_ |= opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET || opcode == FUSE_DESTROY;
   }
 
   void settle() {
@@ -289,14 +310,14 @@ class World {
     const FuseAnswer answer{
         .answered = true,
         .payload = guest_.driver.bytes(request.at.back() + sizeof head, length - sizeof head)};
-    learn(request.opcode, answer);
+    learn(request.opcode, request.node, answer);
   }
 
-  void learn(u32 opcode, const FuseAnswer& answer) {
+  void learn(u32 opcode, u64 node, const FuseAnswer& answer) {
     switch (opcode) {
       case FUSE_CREATE:
       case FUSE_TMPFILE:
-        remember(requests_.handles, answer.as<fuse_open_out>(sizeof(fuse_entry_out)).fh);
+        see_handle(answer.as<fuse_entry_out>().nodeid, answer.as<fuse_open_out>(sizeof(fuse_entry_out)));
         [[fallthrough]];
       case FUSE_LOOKUP:
       case FUSE_MKNOD:
@@ -306,7 +327,7 @@ class World {
         return see(answer.as<fuse_entry_out>());
       case FUSE_OPEN:
       case FUSE_OPENDIR:
-        return remember(requests_.handles, answer.as<fuse_open_out>().fh);
+        return see_handle(node, answer.as<fuse_open_out>());
       case FUSE_READ: {
         const std::string_view data(reinterpret_cast<const char*>(answer.payload.data()),
                                     answer.payload.size());
@@ -328,6 +349,11 @@ class World {
     if (entry.nodeid == 0) return;
     require(entry.attr.ino != 0 && !scratch_.is_outside(entry.attr.ino));
     remember(requests_.nodes, entry.nodeid);
+    known_.insert(entry.nodeid);
+  }
+  void see_handle(u64 node, const fuse_open_out& open) {
+    remember(requests_.handles, open.fh);
+    opened_.emplace_back(node, open.fh);
   }
   void entries(const FuseAnswer& answer, u64 before) {
     for (u64 at = 0; at < answer.payload.size();) {
@@ -350,6 +376,9 @@ class World {
   FuseRequests requests_;
   const GuestAddress mark_;
   std::map<u16, Request> pending_;  // by its first descriptor
+  std::set<u64> known_;
+  std::vector<std::pair<u64, u64>> opened_;  // nodes and handles
+  bool has_forgotten_ = false;
 };
 
 }  // namespace

@@ -3,11 +3,13 @@
 #include "devices/fs.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 
 #include "tests/fakes/fuse_guest.h"
+#include "tests/fakes/skip.h"
 
 namespace uvmm {
 namespace {
@@ -161,16 +163,23 @@ TEST_CASE("[case 117] fs: any queue serves any request") {
 }
 
 TEST_CASE("[case 120] fs: FUSE_DESTROY and a reset close everything") {
+  const u32 count = 10'000;
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit usual = limit;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, count + 1000);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur < count + 1000) skip("a process may not have so many files open here");
   const u32 before = open_descriptors();
-  FuseGuest guest;
+  FuseGuest guest({.limits = {.handles = count}});
   const u32 idle = open_descriptors();
   for (const bool reset : {false, true}) {
     guest.put("a", "content");
     const u64 node = guest.lookup("a");
-    for (int i = 0; i < 200; ++i) REQUIRE(guest.open(node, O_RDONLY) != ~u64{0});
+    for (u32 i = 0; i < count - 2; ++i) guest.open(node, O_RDONLY);
     const fuse_lk_in lock{.fh = guest.open(node, O_RDWR), .owner = 1, .lk = {.end = 10, .type = F_WRLCK}};
     CHECK(guest.error_of(FUSE_SETLK, node, bytes_of(lock)) == 0);
-    CHECK(open_descriptors() >= idle + 200);
+    CHECK(open_descriptors() >= idle + count);
     if (reset) {
       guest.fs->reset();
     } else {
@@ -183,6 +192,7 @@ TEST_CASE("[case 120] fs: FUSE_DESTROY and a reset close everything") {
     CHECK(guest.lookup("a") != 0);
   }
   CHECK(before < idle);
+  ::setrlimit(RLIMIT_NOFILE, &usual);
 }
 
 TEST_CASE("fs: FUSE_DESTROY while the host reads closes the file after that") {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -210,11 +211,36 @@ TEST_CASE(
             bytes_of(fuse_open_in{.flags = O_WRONLY | O_TRUNC, .open_flags = FUSE_OPEN_KILL_SUIDGID})) == 0);
   CHECK(disarmed());
   arm();
-  CHECK(guest.error_of(FUSE_FALLOCATE, node, bytes_of(fuse_fallocate_in{.fh = handle, .length = 10})) == 0);
+  const fuse_create_in again{.flags = O_WRONLY | O_TRUNC, .open_flags = FUSE_OPEN_KILL_SUIDGID};
+  CHECK(guest.error_of(FUSE_CREATE, FUSE_ROOT_ID, bytes_of(again) + text("a")) == 0);
   CHECK(disarmed());
   arm();
   CHECK(guest.write(node, handle, 0, "x") == 1);  // by someone who may
   CHECK((status_of(guest, "a").st_mode & 06000) == 06000);
+}
+
+TEST_CASE("[case 104] attributes: allocating and copying take set-id bits, unless root asks for it") {
+  FuseGuest guest;
+  if (!guest.fs->server().share.owners.passes_through()) skip("needs root");
+  guest.put("a", "content");
+  guest.put("from", "content");
+  const u64 node = guest.lookup("a");
+  const u64 handle = guest.open(node, O_RDWR);
+  const u64 from = guest.lookup("from");
+  const Bytes allocate = bytes_of(fuse_fallocate_in{.fh = handle, .length = 10});
+  const Bytes copy = bytes_of(fuse_copy_file_range_in{
+      .fh_in = guest.open(from, O_RDONLY), .nodeid_out = node, .fh_out = handle, .len = 7});
+  const auto bits_after = [&](u32 caller, u32 opcode) {
+    REQUIRE(::chmod(guest.path("a").c_str(), 06755) == 0);
+    guest.uid = caller;
+    CHECK(guest.error_of(opcode, opcode == FUSE_FALLOCATE ? node : from,
+                         opcode == FUSE_FALLOCATE ? allocate : copy) == 0);
+    return status_of(guest, "a").st_mode & 06000;
+  };
+  for (const u32 opcode : {FUSE_FALLOCATE, FUSE_COPY_FILE_RANGE}) {
+    CHECK(bits_after(0, opcode) == 06000);
+    CHECK(bits_after(1000, opcode) == 0);
+  }
 }
 
 TEST_CASE("attributes: a new file's mode follows the caller's umask, or the directory's default list") {
@@ -338,11 +364,70 @@ TEST_CASE("[case 111] attributes: of all ioctls there are those of lsattr and ch
   CHECK(guest.error_of(FUSE_IOCTL, node,
                        bytes_of(fuse_ioctl_in{.fh = handle, .cmd = FS_IOC_SETFLAGS, .in_size = 4})) ==
         -EINVAL);
-  const FuseAnswer flags = guest.call(
-      FUSE_IOCTL, node, bytes_of(fuse_ioctl_in{.fh = handle, .cmd = FS_IOC_GETFLAGS, .out_size = 4}));
-  const bool understood = flags.error == 0 ? flags.payload.size() == sizeof(fuse_ioctl_out) + 4
-                                           : flags.error == -ENOTTY || flags.error == -EOPNOTSUPP;
-  CHECK(understood);
+}
+
+// The host's, or nothing where its file system has none.
+std::optional<u32> host_flags(const std::string& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  u32 flags = 0;
+  return ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) == 0 ? std::optional(flags) : std::nullopt;
+}
+
+TEST_CASE("attributes: lsattr and chattr see and change the host's") {
+  for (const bool passes : {true, false}) {
+    FuseGuest guest(passes ? FuseGuest::Setup{} : mapped());
+    if (passes && !guest.fs->server().share.owners.passes_through()) continue;
+    guest.put("a", "");
+    const std::optional<u32> before = host_flags(guest.path("a"));
+    if (!before) skip("no file attributes in /tmp");
+    const u64 node = guest.lookup("a");
+    const u64 handle = guest.open(node, O_RDWR);
+    const auto get = [&](u32 command, u32 bytes) {
+      return guest.call(FUSE_IOCTL, node,
+                        bytes_of(fuse_ioctl_in{.fh = handle, .cmd = command, .out_size = bytes}));
+    };
+    const auto set = [&](u32 command, const Bytes& value) {
+      const auto bytes = static_cast<u32>(value.size());
+      return guest.error_of(FUSE_IOCTL, node,
+                            bytes_of(fuse_ioctl_in{.fh = handle, .cmd = command, .in_size = bytes}) + value);
+    };
+    const FuseAnswer flags = get(FS_IOC_GETFLAGS, 4);
+    CHECK(flags.payload.size() == sizeof(fuse_ioctl_out) + 4);
+    CHECK(flags.as<u32>(sizeof(fuse_ioctl_out)) == *before);
+    // Where ids are mapped nothing is set with this process's power.
+    CHECK(set(FS_IOC_SETFLAGS, bytes_of(*before | FS_NODUMP_FL)) == (passes ? 0 : -EPERM));
+    CHECK(host_flags(guest.path("a")) == (passes ? *before | FS_NODUMP_FL : *before));
+
+    const FuseAnswer extended = get(FS_IOC_FSGETXATTR, sizeof(struct fsxattr));
+    REQUIRE(extended.error == 0);
+    auto attributes = extended.as<struct fsxattr>(sizeof(fuse_ioctl_out));
+    CHECK(((attributes.fsx_xflags & FS_XFLAG_NODUMP) != 0) == passes);
+    attributes.fsx_xflags = (attributes.fsx_xflags & ~u32{FS_XFLAG_NODUMP}) | FS_XFLAG_NOATIME;
+    CHECK(set(FS_IOC_FSSETXATTR, bytes_of(attributes)) == (passes ? 0 : -EPERM));
+    CHECK(host_flags(guest.path("a")) == (passes ? *before | FS_NOATIME_FL : *before));
+  }
+}
+
+TEST_CASE("attributes: an access list set by who is not of the file's group takes its set-group-id bit") {
+  FuseGuest guest;
+  if (!guest.fs->server().share.owners.passes_through()) skip("needs root");
+  guest.put("a", "");
+  const u64 node = guest.lookup("a");
+  // Version 2; user rwx, group r-x, others r-x.
+  const struct {
+    u32 version = 2;
+    struct {
+      u16 tag, permissions;
+      u32 id = ~0u;
+    } entries[3] = {{0x01, 7}, {0x04, 5}, {0x20, 5}};
+  } list;
+  for (const u32 flags : {0u, u32{FUSE_SETXATTR_ACL_KILL_SGID}}) {
+    REQUIRE(::chmod(guest.path("a").c_str(), 06755) == 0);
+    const fuse_setxattr_in arguments{.size = sizeof list, .setxattr_flags = flags};
+    CHECK(guest.error_of(FUSE_SETXATTR, node,
+                         bytes_of(arguments) + text("system.posix_acl_access") + bytes_of(list)) == 0);
+    CHECK((status_of(guest, "a").st_mode & 07777) == (flags ? 04755 : 06755));
+  }
 }
 
 TEST_CASE("[case 116] attributes: on a read-only share everything that changes something is EROFS") {

@@ -293,6 +293,31 @@ TEST_CASE("data: a temporary file has no name until it is linked") {
   CHECK(guest.error_of(FUSE_GETATTR, node, bytes_of(fuse_getattr_in{})) == 0);
 }
 
+TEST_CASE("data: ranges are zeroed, taken out and put in, where the host's file system does") {
+  const auto page = [](char fill) { return std::string(4096, fill); };
+  struct {
+    u32 mode;
+    std::string expected;
+  } const kinds[] = {
+      {FALLOC_FL_ZERO_RANGE, page('a') + page('\0') + page('c')},
+      {FALLOC_FL_COLLAPSE_RANGE, page('a') + page('c')},
+      {FALLOC_FL_INSERT_RANGE, page('a') + page('\0') + page('b') + page('c')},
+  };
+  for (const auto& kind : kinds) {
+    INFO(kind.mode);
+    FuseGuest guest;
+    guest.put("a", page('a') + page('b') + page('c'));
+    guest.put("host", page('a') + page('b') + page('c'));
+    const Fd host(::open(guest.path("host").c_str(), O_RDWR | O_CLOEXEC));
+    const i32 expected = ::fallocate(host.get(), static_cast<int>(kind.mode), 4096, 4096) < 0 ? -errno : 0;
+    const u64 node = guest.lookup("a");
+    const fuse_fallocate_in arguments{
+        .fh = guest.open(node, O_RDWR), .offset = 4096, .length = 4096, .mode = kind.mode};
+    CHECK(guest.error_of(FUSE_FALLOCATE, node, bytes_of(arguments)) == expected);
+    if (expected == 0) CHECK(guest.get("a") == kind.expected);
+  }
+}
+
 TEST_CASE("[case 110] data: when all descriptors are in use the guest gets ENFILE, and others are left") {
   FuseGuest guest({.limits = {.nodes = 64 * 1024, .handles = 20, .paths = 10}});
   guest.put("a", "");
@@ -318,6 +343,31 @@ TEST_CASE("[case 110] data: when there are too many nodes a lookup is ENFILE unt
   CHECK(guest.error_of(FUSE_LOOKUP, FUSE_ROOT_ID, text("f4")) == -ENFILE);
   guest.call(FUSE_FORGET, last, bytes_of(fuse_forget_in{.nlookup = 1}), 0);
   CHECK(guest.error_of(FUSE_LOOKUP, FUSE_ROOT_ID, text("f4")) == 0);
+}
+
+TEST_CASE("[case 110] data: when there are too many nodes nothing is made for which there would be none") {
+  FuseGuest guest({.limits = {.nodes = 2}});
+  guest.put("a", "content");
+  guest.put("b", "");
+  const u64 node = guest.lookup("a");
+  const fuse_create_in create{.flags = O_RDWR | O_CREAT, .mode = S_IFREG | 0600};
+  const fuse_create_in exclusive{.flags = O_RDWR | O_CREAT | O_EXCL, .mode = S_IFREG | 0600};
+  CHECK(guest.error_of(FUSE_CREATE, FUSE_ROOT_ID, bytes_of(create) + text("new")) == -ENFILE);
+  CHECK(guest.error_of(FUSE_CREATE, FUSE_ROOT_ID, bytes_of(create) + text("b")) == -ENFILE);
+  CHECK(guest.error_of(FUSE_CREATE, FUSE_ROOT_ID, bytes_of(exclusive) + text("a")) == -ENFILE);
+  CHECK(guest.error_of(FUSE_TMPFILE, FUSE_ROOT_ID, bytes_of(create)) == -ENFILE);
+  CHECK(guest.error_of(FUSE_MKDIR, FUSE_ROOT_ID, bytes_of(fuse_mkdir_in{}) + text("new")) == -ENFILE);
+  CHECK(guest.error_of(FUSE_MKNOD, FUSE_ROOT_ID, bytes_of(fuse_mknod_in{.mode = S_IFREG}) + text("new")) ==
+        -ENFILE);
+  CHECK(guest.error_of(FUSE_SYMLINK, FUSE_ROOT_ID, text("new") + text("x")) == -ENFILE);
+  CHECK_FALSE(std::filesystem::is_symlink(guest.path("new")));
+  CHECK_FALSE(std::filesystem::exists(guest.path("new")));
+  CHECK(guest.fs->server().handles.descriptors() == 0);
+  // A known one is opened, and gets another name.
+  const FuseAnswer known = guest.call(FUSE_CREATE, FUSE_ROOT_ID, bytes_of(create) + text("a"));
+  CHECK(known.as<fuse_entry_out>().nodeid == node);
+  CHECK(text_of(guest.read(node, known.as<fuse_open_out>(sizeof(fuse_entry_out)).fh, 0, 7)) == "content");
+  CHECK(guest.error_of(FUSE_LINK, FUSE_ROOT_ID, bytes_of(fuse_link_in{.oldnodeid = node}) + text("c")) == 0);
 }
 
 // A file system that is soon full, below the share.
@@ -360,6 +410,34 @@ TEST_CASE("data: a full disk is ENOSPC for writes, new files and names, and the 
   CHECK(guest.write(node, handle, 0, "y") == 1);
 }
 
+TEST_CASE("data: syncfs is for the file system that the node is on, whose descriptor is kept meanwhile") {
+  FuseGuest guest({.limits = {.handles = 1}});
+  const SmallDisk disk(guest.path("small"));
+  if (!disk.mounted) skip("mount: needs root");
+  const u64 root = guest.lookup("small");
+  const auto opened = [&] {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      const int fd = std::stoi(entry.path().filename());
+      count +=
+          std::filesystem::read_symlink(entry.path(), gone) == disk.path && !(::fcntl(fd, F_GETFL) & O_PATH);
+    }
+    return count;
+  };
+  const auto at = guest.offer(guest.header(FUSE_SYNCFS, root, {}), {}, 64);
+  CHECK(opened() == 1);
+  CHECK(guest.fs->server().handles.descriptors() == 1);
+  const auto second = guest.offer(guest.header(FUSE_SYNCFS, root, {}), {}, 64);
+  CHECK(guest.answer(second, 64).error == -ENFILE);
+  guest.settle();
+  CHECK(guest.answer(at, 64).error == 0);
+  CHECK(opened() == 0);
+  CHECK(guest.fs->server().handles.descriptors() == 0);
+  CHECK(guest.error_of(FUSE_SYNCFS, FUSE_ROOT_ID) == 0);
+  CHECK(guest.error_of(FUSE_SYNCFS, 77) == -ESTALE);
+}
+
 TEST_CASE("[case 119] data: a disk that becomes read-only is EROFS") {
   FuseGuest guest;
   const SmallDisk disk(guest.path("small"));
@@ -367,6 +445,28 @@ TEST_CASE("[case 119] data: a disk that becomes read-only is EROFS") {
   const u64 root = guest.lookup("small");
   REQUIRE(::mount(nullptr, disk.path.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
   CHECK(guest.error_of(FUSE_MKDIR, root, bytes_of(fuse_mkdir_in{.mode = 0700}) + text("d")) == -EROFS);
+}
+
+TEST_CASE("[case 119] data: a share whose own file system becomes read-only can still be read") {
+  char name[] = "/tmp/uvmm-share-XXXXXX";
+  const SmallDisk disk(std::string(::mkdtemp(name)) + "/share");
+  if (!disk.mounted) skip("mount: needs root");
+  FuseGuest guest({.directory = disk.path});
+  u64 handle = 0;
+  const u64 node = guest.create("a", handle);
+  CHECK(guest.write(node, handle, 0, "content") == 7);
+  guest.release(node, handle);
+  handle = guest.open(node, O_RDONLY);
+  REQUIRE(::mount(nullptr, disk.path.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
+  const fuse_create_in create{.flags = O_RDWR, .mode = 0600};
+  CHECK(guest.error_of(FUSE_CREATE, FUSE_ROOT_ID, bytes_of(create) + text("b")) == -EROFS);
+  CHECK(guest.error_of(FUSE_UNLINK, FUSE_ROOT_ID, text("a")) == -EROFS);
+  CHECK(guest.error_of(FUSE_OPEN, node, bytes_of(fuse_open_in{.flags = O_RDWR})) == -EROFS);
+  CHECK(guest.error_of(FUSE_SETATTR, node, bytes_of(fuse_setattr_in{.valid = FATTR_SIZE})) == -EROFS);
+  CHECK(text_of(guest.read(node, handle, 0, 7)) == "content");
+  CHECK(guest.error_of(FUSE_LOOKUP, FUSE_ROOT_ID, text("a")) == 0);
+  ::umount2(disk.path.c_str(), MNT_DETACH);
+  std::filesystem::remove_all(name);
 }
 
 TEST_CASE("data: what others change meanwhile is forgotten by the guest's cache, the rest is kept") {

@@ -8,7 +8,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <cstdlib>
+#include <thread>
 
 #include "tests/fakes/fuse_guest.h"
 #include "tests/fakes/skip.h"
@@ -23,7 +26,7 @@ struct Naming {
   Bytes arguments;
 };
 
-std::vector<Naming> with_name(const Bytes& name) {
+std::vector<Naming> with_name(const Bytes& name, u64 file) {
   const Bytes good = text("good");
   return {
       {"LOOKUP", FUSE_LOOKUP, name},
@@ -36,6 +39,7 @@ std::vector<Naming> with_name(const Bytes& name) {
       {"RENAME from", FUSE_RENAME, bytes_of(fuse_rename_in{.newdir = FUSE_ROOT_ID}) + name + good},
       {"RENAME to", FUSE_RENAME, bytes_of(fuse_rename_in{.newdir = FUSE_ROOT_ID}) + text("a") + name},
       {"RENAME2 from", FUSE_RENAME2, bytes_of(fuse_rename2_in{.newdir = FUSE_ROOT_ID}) + name + good},
+      {"LINK", FUSE_LINK, bytes_of(fuse_link_in{.oldnodeid = file}) + name},
       {"RENAME2 to", FUSE_RENAME2, bytes_of(fuse_rename2_in{.newdir = FUSE_ROOT_ID}) + text("a") + name},
   };
 }
@@ -48,7 +52,7 @@ std::vector<std::string> tree(const std::string& directory) {
   return names;
 }
 
-TEST_CASE("[case 90] names: one that is none is refused by every operation, and nothing changes") {
+TEST_CASE("[cases 90 and 92] names: one that is none is refused by every operation, and nothing changes") {
   FuseGuest guest;
   guest.put("a", "");
   const u64 file = guest.lookup("a");
@@ -57,13 +61,11 @@ TEST_CASE("[case 90] names: one that is none is refused by every operation, and 
   for (const std::string& name :
        {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("/"),
         std::string("/etc/passwd"), std::string("../x"), longest}) {
-    for (const Naming& naming : with_name(text(name))) {
+    for (const Naming& naming : with_name(text(name), file)) {
       INFO(naming.what << ' ' << name);
       const i32 error = guest.error_of(naming.opcode, FUSE_ROOT_ID, naming.arguments);
       CHECK(error == (name.size() > 255 ? -ENAMETOOLONG : -EINVAL));
     }
-    CHECK(guest.error_of(FUSE_LINK, FUSE_ROOT_ID, bytes_of(fuse_link_in{.oldnodeid = file}) + text(name)) <
-          0);
   }
   CHECK(tree(guest.directory) == before);
 }
@@ -72,8 +74,9 @@ TEST_CASE(
     "[case 90] names: one without its NUL, or with something behind it, is refused by every operation") {
   FuseGuest guest;
   guest.put("a", "");
+  const u64 file = guest.lookup("a");
   const auto before = tree(guest.directory);
-  for (Naming& naming : with_name(text("last"))) {
+  for (Naming& naming : with_name(text("last"), file)) {
     if (std::string(naming.what).ends_with("from") || naming.opcode == FUSE_SYMLINK) continue;
     INFO(naming.what);
     CHECK(guest.error_of(naming.opcode, FUSE_ROOT_ID, naming.arguments + text("more")) == -EINVAL);
@@ -92,7 +95,7 @@ TEST_CASE("[case 91] names: there is no way up from the root") {
   CHECK(guest.error_of(FUSE_LOOKUP, FUSE_ROOT_ID, text(".")) == -EINVAL);
 }
 
-TEST_CASE("[case 92] names: a symlink may say anything, and nobody here follows it") {
+TEST_CASE("names: a symlink may say anything, and nobody here follows it") {
   FuseGuest guest;
   const auto entry = guest.call<fuse_entry_out>(FUSE_SYMLINK, FUSE_ROOT_ID, text("out") + text("/etc"));
   CHECK(S_ISLNK(entry.attr.mode));
@@ -293,6 +296,61 @@ TEST_CASE("[case 94] names: what the host makes a symlink of while it is used le
     }
     const auto link = guest.call<fuse_entry_out>(FUSE_LOOKUP, FUSE_ROOT_ID, text("d"));
     CHECK(S_ISLNK(link.attr.mode));
+  }
+}
+
+// The host exchanges a directory and a symlink that leads out, as fast as it can, while this lives.
+class Swapper {
+ public:
+  explicit Swapper(const FuseGuest& guest) : first_(guest.path("d")), second_(guest.path("link")) {}
+  Swapper(const Swapper&) = delete;
+  Swapper& operator=(const Swapper&) = delete;
+  ~Swapper() {
+    stopping_ = true;
+    thread_.join();
+  }
+  u64 swaps() const { return swaps_; }
+
+ private:
+  void run() {
+    while (!stopping_) {
+      ::renameat2(AT_FDCWD, first_.c_str(), AT_FDCWD, second_.c_str(), RENAME_EXCHANGE);
+      ++swaps_;
+    }
+  }
+  const std::string first_, second_;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<u64> swaps_ = 0;
+  std::thread thread_{[this] { run(); }};
+};
+
+TEST_CASE("[case 94] names: a directory that the host swaps for a symlink all the time never leads out") {
+  const u64 pairs = std::getenv("UVMM_TEST_FULL") ? 100'000 : 1000;
+  for (const bool handles : {true, false}) {
+    FuseGuest outside({.init = false});
+    outside.put("a", "outside");
+    FuseGuest guest({.limits = {.paths = 4}, .file_handles = handles});
+    std::filesystem::create_directory(guest.path("d"));
+    guest.put("d/a", "inside");
+    std::filesystem::create_directory_symlink(outside.directory, guest.path("link"));
+    u64 opened = 0;
+    const Swapper swapper(guest);
+    while (swapper.swaps() == 0) std::this_thread::yield();
+    for (u64 i = 0; i < pairs; ++i) {
+      const u64 directory = guest.lookup("d");
+      const u64 file = guest.lookup("a", directory);
+      const FuseAnswer answer = guest.call(FUSE_OPEN, file, bytes_of(fuse_open_in{}));
+      if (answer.error == 0) {
+        const u64 handle = answer.as<fuse_open_out>().fh;
+        REQUIRE(guest.read(file, handle, 0, 20) == Bytes{'i', 'n', 's', 'i', 'd', 'e'});
+        guest.release(file, handle);
+        ++opened;
+      }
+      for (const u64 node : {file, directory})
+        guest.call(FUSE_FORGET, node, bytes_of(fuse_forget_in{.nlookup = 1}), 0);
+    }
+    CHECK(opened > 0);
+    CHECK(guest.fs->server().inodes.size() == 1);
   }
 }
 
