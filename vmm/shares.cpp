@@ -4,9 +4,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
 
+#include "vmm/base/place.h"
 #include "vmm/base/result.h"
 
 namespace uvmm {
@@ -20,26 +19,7 @@ constexpr u32 kMostPaths = 1024;
 constexpr u64 kMostHandles = 64 * 1024;
 constexpr u64 kReservedDescriptors = 256;  // for the rest of this process
 
-// The path without symlinks; empty if there is no such file.
-std::string real_path(const std::string& path) {
-  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
-  return real ? real.get() : std::string();
-}
-
-// Where a file is or will be.
-std::string real_place(const std::string& path) {
-  std::string real = real_path(path);
-  if (!real.empty()) return real;
-  const std::size_t slash = path.rfind('/');
-  const std::string parent = real_path(slash == path.npos ? "." : path.substr(0, slash + 1));
-  return parent.empty() ? parent : parent + '/' + path.substr(slash + 1);
-}
-
-bool lies_in(const std::string& place, const std::string& directory) {
-  return place.size() > directory.size() && place.starts_with(directory) && place[directory.size()] == '/';
-}
-
-// What the guest could take the VM over with, if it could write to it.
+// What the guest could take the VM over with, or leave it by, if it could write to it. Some may be empty.
 std::vector<std::string> own_files(const Config& config) {
   std::vector<std::string> files = config.initrds;
   files.push_back(config.kernel);

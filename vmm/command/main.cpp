@@ -23,6 +23,7 @@
 #include "vmm/command/help.h"
 #include "vmm/command/leave.h"
 #include "vmm/command/messages.h"
+#include "vmm/command/own_files.h"
 #include "vmm/command/parse.h"
 #include "vmm/command/pidfile.h"
 #include "vmm/command/print_config.h"
@@ -297,6 +298,9 @@ int run_command(std::span<const char* const> argv) {
   }
   add_own_credentials(settings.config.credentials);
   settings.config.console = console_config(settings.console, owns_input_terminal());
+  if (const Result<void> checked = check_own_files(settings); !checked) {
+    return refuse(messages, locate(checked.error(), parsed->origins));
+  }
   if (settings.dry_run) {
     if (const Result<void> checked = prepare_dry_run(settings); !checked) {
       return refuse(messages, locate(checked.error(), parsed->origins));
