@@ -102,9 +102,16 @@ Task<> Vsock::interrupt_later(Queue& queue) {
 
 void Vsock::take(DescriptorChain&& chain) {
   const std::optional<VsockPacket> packet = take_vsock_packet(chain.readable, config_.guest_cid);
-  if (!packet) return log_.guest("vsock: a packet that is none, or not from this guest to its host");
-  taken_bytes_ += packet->header.len;
+  if (!packet) return log_.guest("vsock: a packet that is none, or not from this guest");
   const u16 op = packet->header.op;
+  if (packet->tuple.cid != VMADDR_CID_HOST) {
+    // virtio 1.2, 5.10.6.5: where nobody listens the answer is RST, and at other CIDs than the host's nobody
+    // does.
+    log_.guest("vsock: a packet to CID {}, which is not the host's", packet->tuple.cid);
+    if (op == VIRTIO_VSOCK_OP_REQUEST) outbox_.reset(packet->tuple);
+    return;
+  }
+  taken_bytes_ += packet->header.len;
   if (VsockConnection* const connection = table_.find(packet->tuple)) {
     if (op == VIRTIO_VSOCK_OP_REQUEST) return connection->drop(true);
     connection->take(*packet, std::move(chain));

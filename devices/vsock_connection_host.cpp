@@ -22,16 +22,16 @@ constexpr u64 kPause = 10'000'000;  // nanoseconds; after something that may pas
 Task<> VsockConnection::connect_to_host() {
   fd_ = parts_.host.connect_to_embedder(tuple_.host_port, tuple_.type);
   if (fd_) co_return accept_guest();
-  const std::optional<sockaddr_un> name = parts_.host.address_of(tuple_.host_port);
-  if (name) fd_ = parts_.host.new_socket(tuple_.type);
+  const std::optional<VsockHost::Target> target = parts_.host.target_of(tuple_.host_port);
+  if (target) fd_ = parts_.host.new_socket(tuple_.type);
   if (!fd_) co_return drop(true);
 
   parts_.deadlines.set(*this, kConnectSeconds);
   const int fd = fd_.get();
-  const auto& address = reinterpret_cast<const sockaddr&>(*name);
+  const auto& address = reinterpret_cast<const sockaddr&>(target->name);
   i32 error = -EAGAIN;
   while (error == -EAGAIN && attached_) {
-    error = co_await parts_.io.connect(fd, address, sizeof *name);
+    error = co_await parts_.io.connect(fd, address, sizeof(sockaddr_un));
     if (error == -EAGAIN) co_await parts_.io.sleep(kPause);  // more wait there already than may
   }
   parts_.deadlines.clear(*this);

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -33,6 +34,12 @@ Result<std::unique_ptr<VsockHost>> VsockHost::open(const std::string& path,
   host->streams_.emplace(UVMM_TRY(UnixListener::listen(path, {.backlog = kBacklog})));
   host->records_.emplace(
       UVMM_TRY(UnixListener::listen(path + "_seqpacket", {.type = SOCK_SEQPACKET, .backlog = kBacklog})));
+  if (::access("/proc/self/fd", X_OK) < 0) return host;
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  host->directory_ =
+      Fd(::open(directory.empty() ? "." : directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!host->directory_)
+    return fail(ErrorKind::kHost, "cannot use the directory of {}: {}", path, error_text(errno));
   return host;
 }
 
@@ -57,15 +64,26 @@ Fd VsockHost::connect_to_embedder(u32 port, u16 type) const {
   return ours;
 }
 
-std::optional<sockaddr_un> VsockHost::address_of(u32 port) const {
+// A path that is looked at and then connected to could be another file's by then: others may write to its
+// directory.
+std::optional<VsockHost::Target> VsockHost::target_of(u32 port) const {
   if (path_.empty()) return std::nullopt;
   const std::string path = fmt::format("{}_{}", path_, port);
-  sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
-  if (path.size() >= sizeof name.sun_path) return std::nullopt;
+  Target target;
+  if (path.size() >= sizeof target.name.sun_path) return std::nullopt;
   struct stat status{};
-  if (::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) return std::nullopt;
-  path.copy(name.sun_path, path.size());
-  return name;
+  if (!directory_) {
+    if (::lstat(path.c_str(), &status) < 0 || !S_ISSOCK(status.st_mode)) return std::nullopt;
+    path.copy(target.name.sun_path, path.size());
+    return target;
+  }
+  const char* const name = path.c_str() + path.rfind('/') + 1;  // from 0 on if there is no slash
+  target.socket = Fd(::openat(directory_.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  const int fd = target.socket.get();
+  if (fd < 0 || !within_reserve(fd)) return std::nullopt;
+  if (::fstat(fd, &status) < 0 || !S_ISSOCK(status.st_mode)) return std::nullopt;
+  fmt::format_to_n(target.name.sun_path, sizeof target.name.sun_path - 1, "/proc/self/fd/{}", fd);
+  return target;
 }
 
 Fd VsockHost::new_socket(u16 type) const {

@@ -44,8 +44,15 @@ class VsockHost {
   // `port`, or as new_socket().
   Fd connect_to_embedder(u32 port, u16 type) const;
 
-  // Where the guest's requests for `port` go; nothing if that can be no socket's name, or is a symbolic link.
-  std::optional<sockaddr_un> address_of(u32 port) const;
+  // A socket of the host's file system, and a name for it that means no other as long as this lives: `socket`
+  // holds it (O_PATH). Where there is no /proc it is the path's name, and `socket` none.
+  struct Target {
+    Fd socket;
+    sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+  };
+  // What the guest's requests for `port` reach; nothing if the path has no socket (a symbolic link is none),
+  // can be no socket's name, or as new_socket().
+  std::optional<Target> target_of(u32 port) const;
   // A new socket for `type` (VIRTIO_VSOCK_TYPE_*); none if the host or its reserve of descriptors does not
   // allow it.
   Fd new_socket(u16 type) const;
@@ -61,6 +68,7 @@ class VsockHost {
   VsockHost(const std::string& path, std::vector<VsockListener> listeners);
 
   std::string path_;
+  Fd directory_;  // where `path_` is, whatever becomes of the path; none without /proc
   std::vector<VsockListener> listeners_;
   std::optional<UnixListener> streams_;
   std::optional<UnixListener> records_;

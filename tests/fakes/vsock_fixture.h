@@ -31,6 +31,14 @@ struct VsockDirectory {
   std::string path;
 };
 
+// A socket, at which nobody listens.
+inline void make_socket(const std::string& path) {
+  const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+  path.copy(name.sun_path, sizeof name.sun_path - 1);
+  REQUIRE(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0);
+}
+
 // What a test says of a packet from the guest.
 struct VsockFields {
   u32 host_port = 52;
@@ -57,6 +65,7 @@ struct VsockFixture {
   using Fields = VsockFields;
 
   explicit VsockFixture(u32 buffers = 32, u64 features = feature(VIRTIO_VSOCK_F_SEQPACKET)) {
+    make_socket(directory.path + "/s_52");
     device.start(features);
     tasks.spawn(device.run(rx.queue, Vsock::kReceiveQueue));
     tasks.spawn(device.run(tx.queue, Vsock::kTransmitQueue));
@@ -85,6 +94,13 @@ struct VsockFixture {
   // --- the guest
   void post(u32 buffers, u32 bytes = kBufferBytes) {
     for (u32 i = 0; i < buffers; ++i) receiver.chain().writes(bytes).offer();
+    rx.queue.notify();
+    io.end_turn();
+  }
+  // The same buffer as the time before, for tests that need more than there is memory for.
+  void post_again(u32 bytes) {
+    if (!again_) again_ = ram.allocate(kBufferBytes);
+    receiver.chain().writes_at(address(*again_), bytes).offer();
     rx.queue.notify();
     io.end_turn();
   }
@@ -210,7 +226,7 @@ struct VsockFixture {
     for (u32 i = 0; i < seconds && waits_for(Op::Kind::kTimeout); ++i) finish(Op::Kind::kTimeout, -ETIME);
   }
 
-  // The guest connects to the host's port, and the program there accepts.
+  // The guest connects to the host's port, 52, where there is a socket, and the program there accepts.
   void connect(const Fields& fields = {}) {
     send(VIRTIO_VSOCK_OP_REQUEST, fields);
     finish(Op::Kind::kConnect, 0);
@@ -267,6 +283,9 @@ struct VsockFixture {
   FakeQueue rx{device.io(), receiver};
   FakeQueue tx{device.io(), transmitter};
   TaskScope tasks;
+
+ private:
+  std::optional<GuestAddress> again_;
 };
 
 // Whether the device has closed its end of a socket, or at least will send no more.

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "devices/connect_line.h"
 #include "devices/vsock.h"
@@ -26,8 +27,18 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
+constexpr u32 kHostPorts = 4;
+
+// At all of the host's ports but one there is a socket.
 const VsockHost& host() {
-  static const auto host = *VsockHost::open(fmt::format("/tmp/uvmm-vsock-fuzz.{}", ::getpid()));
+  static const std::string path = fmt::format("/tmp/uvmm-vsock-fuzz.{}", ::getpid());
+  static const auto host = *VsockHost::open(path);
+  static const std::vector<UnixListener> listeners = [] {
+    std::vector<UnixListener> made;
+    for (u32 port = 1; port < kHostPorts; ++port)
+      made.push_back(*UnixListener::listen(fmt::format("{}_{}", path, port)));
+    return made;
+  }();
   return *host;
 }
 
@@ -110,8 +121,8 @@ struct World {
     header.src_cid = honest ? kCid : input.ConsumeIntegral<u64>();
     header.dst_cid = honest ? 2 : input.ConsumeIntegral<u64>();
     header.src_port = input.ConsumeIntegralInRange<u32>(0, 7);
-    header.dst_port =
-        input.ConsumeIntegralInRange<u32>(0, 3) + (input.ConsumeBool() ? VsockTable::kFirstHostPort : 0);
+    header.dst_port = input.ConsumeIntegralInRange<u32>(0, kHostPorts - 1) +
+                      (input.ConsumeBool() ? VsockTable::kFirstHostPort : 0);
     header.type = honest ? input.ConsumeIntegralInRange<u16>(1, 2) : input.ConsumeIntegral<u16>();
     header.op = honest ? input.ConsumeIntegralInRange<u16>(1, 7) : input.ConsumeIntegral<u16>();
     header.flags = input.ConsumeIntegral<u8>();

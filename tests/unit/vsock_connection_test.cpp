@@ -2,6 +2,8 @@
 #include "devices/vsock_connection.h"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "tests/fakes/vsock_fixture.h"
@@ -20,8 +22,9 @@ TEST_CASE("vsock connection: the guest connects to a program of the host") {
   VsockFixture f;
   f.send(VIRTIO_VSOCK_OP_REQUEST);
   const Op& connect = f.io.pending(f.find(Op::Kind::kConnect));
-  CHECK(std::string(static_cast<const sockaddr_un*>(connect.address)->sun_path) ==
-        f.directory.path + "/s_52");
+  const std::string name = static_cast<const sockaddr_un*>(connect.address)->sun_path;
+  CHECK(name.starts_with("/proc/self/fd/"));
+  CHECK(std::filesystem::read_symlink(name) == f.directory.path + "/s_52");
   f.finish(Op::Kind::kConnect, 0);
   const auto response = f.packet();
   REQUIRE(response);
@@ -30,6 +33,7 @@ TEST_CASE("vsock connection: the guest connects to a program of the host") {
   CHECK(response->header.dst_port == VsockFixture::kGuestPort);
   CHECK(response->header.type == VIRTIO_VSOCK_TYPE_STREAM);
   CHECK(response->header.buf_alloc == VsockCredit::kWindow);
+  CHECK_FALSE(std::filesystem::exists(name));  // what held the socket is closed again
 }
 
 TEST_CASE("[case 125] vsock connection: without a program that listens, the answer is a reset at once") {
@@ -41,9 +45,28 @@ TEST_CASE("[case 125] vsock connection: without a program that listens, the answ
   CHECK(f.device.connections() == 0);
 }
 
+TEST_CASE("[case 125] vsock connection: without a socket nothing is connected to") {
+  VsockFixture f;
+  const std::string path = f.directory.path + "/s_52";
+  std::filesystem::remove(path);
+  SECTION("no file") {}
+  SECTION("a file") {
+    std::ofstream(path) << "";
+  }
+  SECTION("a directory") {
+    std::filesystem::create_directory(path);
+  }
+  f.send(VIRTIO_VSOCK_OP_REQUEST);
+  CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
+  CHECK_FALSE(f.waits_for(Op::Kind::kConnect));
+  CHECK(f.device.connections() == 0);
+}
+
 TEST_CASE("[case 125] vsock connection: a symbolic link is nothing that listens") {
   VsockFixture f;
-  std::filesystem::create_symlink("/run/other.socket", f.directory.path + "/s_52");
+  const std::string path = f.directory.path + "/s_52";
+  std::filesystem::rename(path, f.directory.path + "/other");
+  std::filesystem::create_symlink("other", path);
   f.send(VIRTIO_VSOCK_OP_REQUEST);
   CHECK(f.op() == VIRTIO_VSOCK_OP_RST);
   CHECK_FALSE(f.waits_for(Op::Kind::kConnect));

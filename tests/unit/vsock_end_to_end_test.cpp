@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <deque>
 #include <list>
 #include <map>
@@ -13,15 +12,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/fakes/heap.h"
 #include "tests/fakes/vsock_fixture.h"
 #include "vmm/base/uring.h"
 
 namespace uvmm {
 namespace {
-
-u64 sized(u64 usual, u64 full) {
-  return std::getenv("UVMM_TEST_FULL") ? full : usual;
-}
 
 // What one side sends and receives.
 struct Ends {
@@ -330,8 +326,8 @@ TEST_CASE("vsock end to end: connections end in any way amid their data, and lea
   const Fd listener = listen_at(guest.path + "_52");
   std::mt19937 random(7);
   std::list<HostSocket> outside;
-  sockaddr_un name = *guest.host->address_of(0);
-  name.sun_path[guest.path.size()] = 0;
+  sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+  guest.path.copy(name.sun_path, sizeof name.sun_path - 1);
   u64 made = 0;
   u32 port = 1;
   guest.run([&] {

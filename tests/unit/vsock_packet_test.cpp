@@ -43,15 +43,27 @@ TEST_CASE("[case 121] vsock packet: the length is bounded by what is there") {
   CHECK_FALSE(packet->whole);
 }
 
-TEST_CASE("[case 122] vsock packet: CIDs are compared in all their bits") {
+TEST_CASE("[case 122] vsock packet: CIDs count with all their bits") {
   Buffer buffer;
   using Cids = std::pair<u64, u64>;
-  const Cids cids = GENERATE(Cids{4, 2}, Cids{u64{1} << 32 | 5, 2}, Cids{2, 2}, Cids{~u64{0}, 2}, Cids{5, 5},
-                             Cids{5, u64{1} << 32 | 2}, Cids{5, 0}, Cids{5, 1});
+  const Cids cids = GENERATE(Cids{4, 2}, Cids{u64{1} << 32 | 5, 2}, Cids{2, 2}, Cids{~u64{0}, 2},
+                             Cids{5, u64{1} << 32 | 2}, Cids{5, u64{1} << 32}, Cids{5, ~u64{0}});
   buffer.header.src_cid = cids.first;
   buffer.header.dst_cid = cids.second;
   Segments segments = buffer.segments();
   CHECK_FALSE(take_vsock_packet(segments, 5));
+}
+
+TEST_CASE("vsock packet: whom the guest means, the answer comes from") {
+  Buffer buffer;
+  buffer.header.dst_cid = GENERATE(0u, 2u, 7u, 0xffffffffu);
+  Segments segments = buffer.segments();
+  const auto packet = take_vsock_packet(segments, 5);
+  REQUIRE(packet);
+  CHECK(packet->tuple.cid == buffer.header.dst_cid);
+  const virtio_vsock_hdr answer = vsock_header(5, packet->tuple, VIRTIO_VSOCK_OP_RST);
+  CHECK(answer.src_cid == buffer.header.dst_cid);
+  CHECK(answer.dst_cid == 5);
 }
 
 }  // namespace
