@@ -253,7 +253,7 @@ TEST_CASE("console end: a client that comes as it closes has a second, too") {
   CHECK(end->closed());
 }
 
-TEST_CASE("[case 73] console end: a file that cannot be written is refused") {
+TEST_CASE("console end: a file that cannot be written is refused") {
   FakeIo io;
   Log log;
   const Directory directory;

@@ -2,6 +2,7 @@
 #include "devices/unix_listener.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -9,10 +10,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace uvmm {
@@ -32,6 +37,14 @@ bool connects(const std::string& path) {
   sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
   path.copy(name.sun_path, sizeof name.sun_path - 1);
   return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
+}
+
+// What a killed process leaves behind.
+void leave_stale(const std::string& path) {
+  const Fd dead(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+  path.copy(name.sun_path, sizeof name.sun_path - 1);
+  REQUIRE(::bind(dead.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0);
 }
 
 Error error_of(const std::string& path) {
@@ -93,15 +106,47 @@ TEST_CASE("[case 169] unix listener: a path that another process listens at is r
 TEST_CASE("[case 169] unix listener: a socket that nobody listens on any more is replaced") {
   const Directory directory;
   const std::string path = directory.path + "/socket";
-  {
-    const Fd dead(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
-    path.copy(name.sun_path, sizeof name.sun_path - 1);
-    REQUIRE(::bind(dead.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0);
-  }
+  leave_stale(path);
   const auto listener = UnixListener::listen(path);
   CHECK(listener);
   CHECK(connects(path));
+}
+
+TEST_CASE("[case 169] unix listener: of two that come for a stale path at once, one has it") {
+  for (int round = 0; round < 50; ++round) {
+    const Directory directory;
+    const std::string path = directory.path + "/socket";
+    leave_stale(path);
+    std::array<std::optional<Result<UnixListener>>, 2> results;
+    std::atomic<int> waiting = 2;
+    const auto come = [&](int i) {
+      --waiting;
+      while (waiting > 0) continue;
+      results[i].emplace(UnixListener::listen(path));
+    };
+    std::thread other(come, 1);
+    come(0);
+    other.join();
+    const bool first = results[0]->has_value();
+    REQUIRE(first != results[1]->has_value());
+    CHECK(results[first ? 1 : 0]->error().message == "cannot listen at " + path + ": another process does");
+    CHECK(connects(path));
+  }
+}
+
+TEST_CASE("unix listener: one whose directory is locked for long is busy, and nothing has changed") {
+  const Directory directory;
+  const std::string path = directory.path + "/socket";
+  leave_stale(path);
+  const Fd holder(::open(directory.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  REQUIRE(::flock(holder.get(), LOCK_EX) == 0);
+  const Error error = error_of(path);
+  CHECK(error.kind == ErrorKind::kBusy);
+  CHECK(error.message == "cannot listen at " + path + ": its directory is locked");
+  CHECK_FALSE(connects(path));
+  CHECK(std::filesystem::exists(path));
+  REQUIRE(::flock(holder.get(), LOCK_UN) == 0);
+  CHECK(UnixListener::listen(path));
 }
 
 TEST_CASE("[case 169] unix listener: at its end it leaves what is not its own") {
