@@ -26,6 +26,7 @@
 static void usage(void) {
   fputs(
       "usage: sockets connect|listen ADDRESS ACTION [ARGUMENT...]\n"
+      "       sockets generate BYTES SEED: so many to standard output, all eight of them different\n"
       "\n"
       "ADDRESS  vsock:CID:PORT  unix:PATH  tcp:IP:PORT  port:PATH:PORT (PATH's CONNECT line); a + before it: records\n"
       "\n"
@@ -161,6 +162,15 @@ void write_all(int fd, const char* bytes, size_t count) {
     if (done <= 0) die("write");
     bytes += done;
     count -= (size_t)done;
+  }
+}
+
+static void generate(long long count, uint64_t seed) {
+  static uint64_t words[8192];
+  uint64_t next = seed << 32;
+  for (; count > 0; count -= (long long)sizeof words) {
+    for (size_t i = 0; i < sizeof words / sizeof *words; ++i) words[i] = ++next * 0x9e3779b97f4a7c15; /* odd, so none comes twice */
+    write_all(STDOUT_FILENO, (const char*)words, count < (long long)sizeof words ? (size_t)count : sizeof words);
   }
 }
 
@@ -368,6 +378,7 @@ static void act(int fd, int argc, char** argv) {
 }
 
 int main(int argc, char** argv) {
+  if (argc == 4 && !strcmp(argv[1], "generate")) return generate(atoll(argv[2]), (uint64_t)atoll(argv[3])), 0;
   if (argc < 4) usage();
   signal(SIGPIPE, SIG_IGN);
   setvbuf(stdout, NULL, _IOLBF, 0);
