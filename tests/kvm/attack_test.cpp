@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Payload guests whose second vCPU is the attacker, or the host at its side: what takes real concurrency.
 // With UVMM_TEST_FULL in the environment they last longer, a minute or so each.
-#include <malloc.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -16,42 +13,11 @@
 
 #include "tests/kvm/payload_guest.h"
 
-// Both sanitizers have it; the header is not installed with each compiler.
-extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
-
 namespace uvmm {
 namespace {
 
 using Catch::Contains;
 using namespace std::chrono_literals;
-
-unsigned by_effort(unsigned brief, unsigned full) {
-  return std::getenv("UVMM_TEST_FULL") ? full : brief;
-}
-
-std::string parameter(const std::string& name, unsigned value) {
-  return " " + name + "=" + std::to_string(value);
-}
-
-// What this process holds at the moment: descriptors, and bytes of its heap. Not its resident pages, since
-// the sanitizers keep freed memory for a while.
-struct HostUse {
-  std::ptrdiff_t descriptors = 0;
-  std::size_t heap_bytes = 0;
-
-  static HostUse now() {
-    return {std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}),
-            __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes()
-                                                    : ::mallinfo2().uordblks};
-  }
-};
-
-// A disk of 32 sectors, each filled with its number.
-std::string numbered_sectors() {
-  std::string content;
-  for (char number = 0; number < 32; ++number) content.append(512, number);
-  return content;
-}
 
 // Runs a payload that waits to be stopped, and compares what it holds in the meantime and then.
 void stays_as_it_is(const Payload& payload) {

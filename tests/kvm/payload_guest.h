@@ -3,9 +3,11 @@
 #pragma once
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -13,6 +15,9 @@
 
 #include <catch2/catch.hpp>
 #include <uvmm/uvmm.hpp>
+
+// Both sanitizers have it; the header is not installed with each compiler.
+extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
 
 namespace uvmm {
 
@@ -113,5 +118,35 @@ struct Payload {
   std::string output;
   ExitCounts exits;
 };
+
+// With UVMM_TEST_FULL in the environment there is more of everything.
+inline unsigned by_effort(unsigned brief, unsigned full) {
+  return std::getenv("UVMM_TEST_FULL") ? full : brief;
+}
+
+// On the kernel command line, for payload::parameter().
+inline std::string parameter(const std::string& name, unsigned value) {
+  return " " + name + "=" + std::to_string(value);
+}
+
+// What this process holds at the moment: descriptors, and bytes of its heap. Not its resident pages, since
+// the sanitizers keep freed memory for a while.
+struct HostUse {
+  std::ptrdiff_t descriptors = 0;
+  std::size_t heap_bytes = 0;
+
+  static HostUse now() {
+    return {std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}),
+            __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes()
+                                                    : ::mallinfo2().uordblks};
+  }
+};
+
+// A disk of 32 sectors, each filled with its number.
+inline std::string numbered_sectors() {
+  std::string content;
+  for (char number = 0; number < 32; ++number) content.append(512, number);
+  return content;
+}
 
 }  // namespace uvmm
