@@ -65,6 +65,8 @@ void hold_lock(int kind, const char* file, const char* held, const char* enough)
 void print_lock(int kind, const char* file);
 void swap_names(const char* one, const char* other, const char* enough);
 void read_swapped(const char* file, const char* expected, long times);
+void append_lines(const char* file, const char* tag, long lines);
+void count_turns(int kind, const char* lock_file, const char* file, long turns);
 
 // Prints a line for each file under the directory, the same on every machine that sees the same files.
 void print_manifest(const char* directory);

@@ -25,7 +25,9 @@ static int usage(void) {
         "       files hold posix|flock FILE HELD ENOUGH\n"
         "       files locked posix|flock FILE\n"
         "       files swap NAME OTHER ENOUGH\n"
-        "       files read-swapped FILE LINE TIMES\n",
+        "       files read-swapped FILE LINE TIMES\n"
+        "       files append FILE TAG LINES\n"
+        "       files count posix|flock LOCK FILE TURNS\n",
         stderr);
   return 64;
 }
@@ -36,6 +38,8 @@ static int two_sides(int argc, char** argv) {
   else if (argc == 6 && strcmp(argv[1], "hold") == 0) hold_lock(argv[2][0], argv[3], argv[4], argv[5]);
   else if (argc == 5 && strcmp(argv[1], "swap") == 0) swap_names(argv[2], argv[3], argv[4]);
   else if (argc == 5 && strcmp(argv[1], "read-swapped") == 0) read_swapped(argv[2], argv[3], atol(argv[4]));
+  else if (argc == 5 && strcmp(argv[1], "append") == 0) append_lines(argv[2], argv[3], atol(argv[4]));
+  else if (argc == 6 && strcmp(argv[1], "count") == 0) count_turns(argv[2][0], argv[3], argv[4], atol(argv[5]));
   else return 0;
   return 1;
 }

@@ -349,8 +349,8 @@ void test_posix(void) {
       {"open", test_open},           {"names", test_names},       {"write-and-size", test_write_and_size},
       {"unlinked", test_unlinked},   {"links", test_links},       {"rename", test_rename},
       {"directories", test_directories}, {"times", test_times},   {"modes", test_modes},
-      {"permissions", test_permissions}, {"xattrs", test_xattrs}, {"locks", test_locks},
-      {"mapping", test_mapping},     {"space", test_space},
+      {"permissions", test_permissions}, {"xattrs", test_xattrs}, {"access-lists", test_access_lists},
+      {"locks", test_locks},         {"mapping", test_mapping},   {"space", test_space},
   };
   for (size_t i = 0; i < sizeof tests / sizeof *tests; ++i) {
     OK(mkdir(tests[i].name, 0755));

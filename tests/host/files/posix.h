@@ -30,3 +30,4 @@ void test_times(void);
 void test_modes(void);
 void test_permissions(void);
 void test_xattrs(void);
+void test_access_lists(void);

@@ -3,6 +3,8 @@
 // extended attributes. As root it also tries what another user may not do.
 #include "posix.h"
 
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -159,4 +161,53 @@ void test_xattrs(void) {
   OK(removexattr("file", "user.one"));
   FAILS(removexattr("file", "user.one"), ENODATA);
   FAILS(setxattr("file", "nonsense", "x", 1, 0), EOPNOTSUPP);
+}
+
+static void reader_only(void) {
+  OK(close((int)OK(open("directory/file", O_RDONLY))));
+  FAILS(open("directory/file", O_WRONLY), EACCES);
+}
+static void writer(void) {
+  OK(close((int)OK(open("directory/file", O_RDWR))));
+  OK(close((int)OK(open("directory/below/mine", O_CREAT | O_EXCL | O_WRONLY, 0666))));
+}
+
+// acl(5): a directory's default list takes umask's place for what is made in it, and is that of directories below. User 1000 is named in
+// it; who is not has nothing.
+void test_access_lists(void) {
+  const struct {
+    struct posix_acl_xattr_header header;
+    struct posix_acl_xattr_entry entries[5];
+  } list = {{POSIX_ACL_XATTR_VERSION},
+            {{ACL_USER_OBJ, 7, (uint32_t)ACL_UNDEFINED_ID}, {ACL_USER, 7, 1000}, {ACL_GROUP_OBJ, 5, (uint32_t)ACL_UNDEFINED_ID},
+             {ACL_MASK, 7, (uint32_t)ACL_UNDEFINED_ID}, {ACL_OTHER, 0, (uint32_t)ACL_UNDEFINED_ID}}};
+  char value[256];
+  OK(mkdir("directory", 0755));
+  if (setxattr("directory", "system.posix_acl_default", &list, sizeof list, 0) < 0) {
+    IS(errno, EOPNOTSUPP);
+    return;
+  }
+  IS(getxattr("directory", "system.posix_acl_default", value, sizeof value), sizeof list);
+  TRUE(memcmp(value, &list, sizeof list) == 0);
+  umask(077);
+  OK(close((int)OK(open("directory/file", O_CREAT | O_EXCL | O_WRONLY, 0666))));
+  OK(mkdir("directory/below", 0777));
+  umask(022);
+  IS(status_of("directory/file").st_mode & 07777, 0660);  // the group's bits are the mask's
+  IS(status_of("directory/below").st_mode & 07777, 0770);
+  IS(getxattr("directory/file", "system.posix_acl_access", value, sizeof value), sizeof list);
+  FAILS(getxattr("directory/file", "system.posix_acl_default", value, sizeof value), ENODATA);
+  IS(getxattr("directory/below", "system.posix_acl_default", value, sizeof value), sizeof list);
+  if (geteuid() == 0) {
+    as_other_user(writer);
+    OK(chmod("directory/file", 0640));
+    as_other_user(reader_only);
+    IS(status_of("directory/below/mine").st_uid, 1000);
+    IS(status_of("directory/below/mine").st_mode & 07777, 0660);
+  }
+  OK(removexattr("directory", "system.posix_acl_default"));
+  OK(close((int)OK(open("directory/masked", O_CREAT | O_EXCL | O_WRONLY, 0666))));
+  IS(status_of("directory/masked").st_mode & 07777, 0644);
+  struct posix_acl_xattr_header broken = {77};
+  FAILS(setxattr("directory", "system.posix_acl_access", &broken, sizeof broken, 0), EOPNOTSUPP);
 }

@@ -10,12 +10,17 @@ static void wait_for(const char* file) {
 }
 static void appear(const char* file) { OK(close((int)OK(open(file, O_CREAT | O_WRONLY, 0644)))); }
 
+// Waits for a lock of the whole file, or gives it back.
+static void lock_file(int kind, int fd, int take) {
+  struct flock lock = {.l_type = take ? F_WRLCK : F_UNLCK, .l_whence = SEEK_SET};
+  if (kind == 'p') OK(fcntl(fd, F_SETLKW, &lock));
+  else OK(flock(fd, take ? LOCK_EX : LOCK_UN));
+}
+
 // Waits for a lock of the whole file, says so by `held`, and has it until `enough`.
 void hold_lock(int kind, const char* file, const char* held, const char* enough) {
   const int fd = (int)OK(open(file, O_RDWR));
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  if (kind == 'p') OK(fcntl(fd, F_SETLKW, &lock));
-  else OK(flock(fd, LOCK_EX));
+  lock_file(kind, fd, 1);
   appear(held);
   wait_for(enough);
 }
@@ -60,4 +65,31 @@ void read_swapped(const char* file, const char* expected, long times) {
   }
   printf("read %s, absent %s\n", whole > 0 ? "often" : "never", absent > 0 ? "often" : "never");
   fprintf(stderr, "%ld read, %ld absent\n", whole, absent);
+}
+
+// Appends so many lines, each by one write, to a file to which others append, too.
+void append_lines(const char* file, const char* tag, long lines) {
+  const int fd = (int)OK(open(file, O_WRONLY | O_APPEND));
+  for (long i = 1; i <= lines; ++i) {
+    char line[64];
+    const int bytes = snprintf(line, sizeof line, "%s %ld\n", tag, i);
+    IS(write(fd, line, (size_t)bytes), bytes);
+  }
+  OK(close(fd));
+}
+
+// Adds one to the number in a file, so many times. Others do it, too: only who has the lock of the other file may.
+void count_turns(int kind, const char* lock, const char* file, long turns) {
+  enum { kDigits = 8 };
+  const int lock_fd = (int)OK(open(lock, O_RDWR | O_CREAT, 0644));
+  for (long i = 0; i < turns && failures < 10; ++i) {
+    lock_file(kind, lock_fd, 1);
+    char number[24] = "";
+    const int fd = (int)OK(open(file, O_RDWR));
+    IS(pread(fd, number, kDigits, 0), kDigits);
+    snprintf(number, sizeof number, "%0*ld", kDigits, strtol(number, NULL, 10) + 1);
+    IS(pwrite(fd, number, kDigits, 0), kDigits);
+    OK(close(fd));
+    lock_file(kind, lock_fd, 0);
+  }
 }

@@ -11,6 +11,7 @@ finish() {
   local status=$?
   ((status == 0)) || tail -n 60 "$work"/{guest,output} >&2 2>/dev/null || true
   kill $(jobs -p) 2>/dev/null || true
+  [[ -z ${kvm_mode:-} ]] || chmod "$kvm_mode" /dev/kvm
   rm -rf "$work"
 }
 
@@ -32,6 +33,24 @@ guest() {
   ((status == 0)) || fail "uvmm ended with status $status"
   read_job_status "$work/job" >"$work/status" || fail "the guest ended before its command"
   return "$(<"$work/status")"
+}
+
+# From here on uvmm is run as $user, an ordinary user without any privilege, who has kernel and root in $work/own.
+become_ordinary_user() {
+  user=1234
+  chmod 755 "$work"
+  mkdir "$work/own" "$work/cache"
+  cp "$CUSTOM_KERNEL/bzImage" "$ROOT" "$work/own/"
+  chown -R "$user:$user" "$work/own" "$work/cache"
+  kvm_mode=$(stat -c %a /dev/kvm)
+  chmod o+rw /dev/kvm
+  cat >"$work/own/uvmm" <<END
+#!/bin/bash
+chown $user "$work/job"
+XDG_CACHE_HOME=$work/cache exec setpriv --reuid $user --regid $user --clear-groups --inh-caps=-all --bounding-set=-all "$UVMM" "\$@"
+END
+  chmod 755 "$work/own/uvmm"
+  custom=(--kernel "$work/own/bzImage") root=$work/own/${ROOT##*/} UVMM=$work/own/uvmm
 }
 
 # status COMMAND...: prints the command's exit status; its output goes to standard error.
