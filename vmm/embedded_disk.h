@@ -45,6 +45,9 @@ class EmbeddedDisk final : public Io {
   void before_sleep(BeforeSleep& hook) override { inner_.before_sleep(hook); }
   void forget(BeforeSleep& hook) override { inner_.forget(hook); }
   i32 readv_now(int fd, std::span<const iovec> buffers) override { return inner_.readv_now(fd, buffers); }
+  i32 writev_now(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) override {
+    return inner_.writev_now(fd, buffers, offset, rwf_flags);
+  }
 
  private:
   struct Request final : DiskRequest {

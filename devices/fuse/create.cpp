@@ -30,14 +30,21 @@ i32 make_entry(Server& server, Request& request, Name name, u32 umask, Make make
   return reply_with_entry(server, request, *request.node, name);
 }
 
-// Answers with a file that was just opened: its entry, and a handle for it.
-i32 reply_with_open_file(Server& server, Request& request, Node& node, const Look& seen, Fd fd) {
+// A file that was just opened with `flags`, and what was seen of it.
+struct Opened {
+  Node& node;
+  const Look& seen;
+  Fd fd;
+  u32 flags;
+};
+
+// Answers with its entry and a handle for it. `caching` is what the guest is told of its cache.
+i32 reply_with_open_file(Server& server, Request& request, Opened file, u32 caching) {
   fuse_entry_out entry;
-  fill_entry(server, *request.node, node, seen, entry);
-  const u32 flags = caching_flags(server, node, fd.get());
-  const Handle& handle = server.handles.add(node, Handle::Kind::kFile, std::move(fd));
+  fill_entry(server, *request.node, file.node, file.seen, entry);
+  const Handle& handle = server.handles.add(file.node, Handle::Kind::kFile, std::move(file.fd), file.flags);
   request.reply.put(entry);
-  request.reply.put(fuse_open_out{.fh = handle.id(), .open_flags = flags});
+  request.reply.put(fuse_open_out{.fh = handle.id(), .open_flags = caching});
   return 0;
 }
 
@@ -54,7 +61,9 @@ i32 open_existing(Server& server, Request& request, int parent_fd, Name name, co
     server.inodes.forget(*node, 1);  // the guest does not learn of it
     return opened;
   }
-  return reply_with_open_file(server, request, *node, seen, std::move(fd));
+  const u32 caching = caching_flags(server, *node, fd.get());
+  const u32 flags = host_open_flags(server, wish.flags);
+  return reply_with_open_file(server, request, {*node, seen, std::move(fd), flags}, caching);
 }
 
 }  // namespace
@@ -125,7 +134,8 @@ i32 create(Server& server, Request& request) {
   if (looked < 0) return looked;
   Node* const node = server.files.enter(*request.node, parent_fd, *name, seen);
   if (!node) return -ENFILE;
-  return reply_with_open_file(server, request, *node, seen, std::move(fd));
+  return reply_with_open_file(server, request, {*node, seen, std::move(fd), flags},
+                              new_caching_flags(server));
 }
 
 i32 tmpfile(Server& server, Request& request) {
@@ -147,7 +157,8 @@ i32 tmpfile(Server& server, Request& request) {
   if (looked < 0) return looked;
   Node* const node = server.files.enter_unnamed(fd.get(), seen);
   if (!node) return -ENFILE;
-  return reply_with_open_file(server, request, *node, seen, std::move(fd));
+  return reply_with_open_file(server, request, {*node, seen, std::move(fd), flags},
+                              new_caching_flags(server));
 }
 
 }  // namespace uvmm::fuse

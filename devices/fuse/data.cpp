@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "devices/fuse/operations.h"
 
@@ -14,6 +15,7 @@ namespace uvmm::fuse {
 namespace {
 
 constexpr u64 kMostOffset = std::numeric_limits<i64>::max();
+constexpr u64 kMostAtOnce = 64_KiB;   // in a write that is not submitted
 constexpr u64 kMostCopied = 128_MiB;  // in one request: the guest asks for the rest
 
 // What is left of a read or write.
@@ -23,6 +25,7 @@ struct Transfer {
   u64 offset;
   u32 flags;  // RWF_*
   bool is_write;
+  bool at_once = false;  // a write that need not be submitted
 };
 
 OpAwaiter attempt(Io& io, const Transfer& transfer) {
@@ -37,7 +40,13 @@ Task<i64> run(Io& io, Transfer transfer) {
   constexpr u64 kPause = 1'000'000;  // nanoseconds
   i64 total = 0;
   for (u32 refusals = 0; !transfer.buffers.empty();) {
-    const i32 done = co_await attempt(io, transfer);
+    i32 done = -EAGAIN;
+    if (std::exchange(transfer.at_once, false))
+      done = io.writev_now(transfer.fd, transfer.buffers.iovecs(), transfer.offset, transfer.flags);
+    if (done == -EAGAIN) {
+      const i32 submitted = co_await attempt(io, transfer);
+      done = submitted;
+    }
     if (done == -EAGAIN || done == -EINTR) {
       if (++refusals > kMostRefusals) co_return total > 0 ? total : -EIO;
       co_await io.sleep(kPause);
@@ -116,7 +125,12 @@ Task<i32> write(Server& server, Request& request) {
   // of a cache knows where it belongs.
   const bool appends = (arguments->flags & O_APPEND) && !(arguments->write_flags & FUSE_WRITE_CACHE) &&
                        !server.session.has(FUSE_WRITEBACK_CACHE);
-  const Transfer transfer{use.fd(), request.data, arguments->offset, appends ? u32{RWF_APPEND} : 0, true};
+  const Transfer transfer{.fd = use.fd(),
+                          .buffers = request.data,
+                          .offset = arguments->offset,
+                          .flags = appends ? u32{RWF_APPEND} : 0,
+                          .is_write = true,
+                          .at_once = bytes <= kMostAtOnce && !(handle->flags & (O_SYNC | O_DSYNC))};
   const i64 done = co_await run(server.io, transfer);
   if (done < 0) co_return static_cast<i32>(done);
   const fuse_write_out answer{.size = static_cast<u32>(done)};

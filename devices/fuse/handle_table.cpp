@@ -3,7 +3,7 @@
 
 namespace uvmm::fuse {
 
-Handle& HandleTable::add(Node& node, Handle::Kind kind, Fd fd) {
+Handle& HandleTable::add(Node& node, Handle::Kind kind, Fd fd, u32 flags) {
   u32 index = free_;
   if (index != kNone) {
     free_ = handles_[index].next;
@@ -14,6 +14,7 @@ Handle& HandleTable::add(Node& node, Handle::Kind kind, Fd fd) {
   Handle& handle = handles_[index];
   handle.fd = std::move(fd);
   handle.kind = kind;
+  handle.flags = flags;
   handle.index = index;
   handle.node = node.slot;
   handle.previous = kNone;

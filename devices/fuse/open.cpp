@@ -57,15 +57,20 @@ i32 open_file(Server& server, Node& node, u32 flags, u32 open_flags, Fd& fd) {
   return (flags & O_TRUNC) && (open_flags & FUSE_OPEN_KILL_SUIDGID) ? drop_set_ids(fd.get()) : 0;
 }
 
-u32 caching_flags(Server& server, Node& node, int fd) {
+u32 new_caching_flags(const Server& server) {
   switch (server.share.options.caching) {
     case Caching::kNever:
       return FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
     case Caching::kAlways:
       return FOPEN_KEEP_CACHE;
     case Caching::kAuto:
-      break;
+      return 0;
   }
+  return 0;
+}
+
+u32 caching_flags(Server& server, Node& node, int fd) {
+  if (server.share.options.caching != Caching::kAuto) return new_caching_flags(server);
   // The guest keeps what it has of the file if nobody has changed it since it was last opened. A change so
   // recent that another one may bear the same time counts as none that is known.
   constexpr u64 kTick = 20'000'000;
@@ -89,7 +94,8 @@ i32 open(Server& server, Request& request) {
   const i32 opened = open_file(server, *request.node, arguments->flags, arguments->open_flags, fd);
   if (opened < 0) return opened;
   const u32 flags = caching_flags(server, *request.node, fd.get());
-  const Handle& handle = server.handles.add(*request.node, Handle::Kind::kFile, std::move(fd));
+  const u32 host_flags = host_open_flags(server, arguments->flags);
+  const Handle& handle = server.handles.add(*request.node, Handle::Kind::kFile, std::move(fd), host_flags);
   request.reply.put(fuse_open_out{.fh = handle.id(), .open_flags = flags});
   return 0;
 }
@@ -97,9 +103,10 @@ i32 open(Server& server, Request& request) {
 i32 opendir(Server& server, Request& request) {
   if (!S_ISDIR(request.node->identity.type)) return -ENOTDIR;
   if (server.handles.full()) return -ENFILE;
-  Fd fd(open_node(server, *request.node, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC));
+  constexpr u32 kFlags = O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC;
+  Fd fd(open_node(server, *request.node, kFlags));
   if (!fd) return fd.get();
-  const Handle& handle = server.handles.add(*request.node, Handle::Kind::kDirectory, std::move(fd));
+  const Handle& handle = server.handles.add(*request.node, Handle::Kind::kDirectory, std::move(fd), kFlags);
   const bool always = server.share.options.caching == Caching::kAlways;
   request.reply.put(
       fuse_open_out{.fh = handle.id(), .open_flags = always ? u32{FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE} : 0});

@@ -108,8 +108,10 @@ i32 open_node(Server& server, Node& node, u32 flags);
 i32 open_file(Server& server, Node& node, u32 flags, u32 open_flags, Fd& fd);
 // Which of the guest's flags go to the host's open().
 u32 host_open_flags(const Server& server, u32 flags);
-// The flags that a file that was just opened answers with.
+// The flags that a file that was just opened answers with; and one that was just made, of which the guest has
+// nothing in its cache.
 u32 caching_flags(Server& server, Node& node, int fd);
+u32 new_caching_flags(const Server& server);
 // Takes the file's set-user-id bit, and its set-group-id bit if it is executable for the group.
 i32 drop_set_ids(int fd);
 

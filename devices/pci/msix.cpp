@@ -25,6 +25,7 @@ Msix::Msix(const Parts& parts)
   for (u32 i = 0; i < lines_.size(); ++i) {
     Line& line = lines_[i];
     line.kind = Op::Kind::kWrite;
+    line.quiet = true;
     line.address = &kOne;
     line.count = sizeof kOne;
     line.offset = Op::kNoOffset;

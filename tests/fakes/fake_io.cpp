@@ -95,6 +95,13 @@ i32 FakeIo::readv_now(int, std::span<const iovec> buffers) {
   return static_cast<i32>(found.bytes.size() - rest.size());  // a packet is cut off
 }
 
+i32 FakeIo::writev_now(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) {
+  if (!writes_now) return -EAGAIN;
+  const ssize_t done =
+      ::pwritev2(fd, buffers.data(), int(buffers.size()), static_cast<off_t>(offset), int(rwf_flags));
+  return static_cast<i32>(done < 0 ? -errno : done);
+}
+
 void FakeIo::finish_all(i32 result) {
   const std::vector<Op*> now = in_flight_;
   for (Op* const op : now) {

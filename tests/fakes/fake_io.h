@@ -20,6 +20,7 @@ class FakeIo final : public Io {
   void before_sleep(BeforeSleep& hook) override { before_sleep_.add(hook); }
   void forget(BeforeSleep& hook) override { before_sleep_.remove(hook); }
   i32 readv_now(int fd, std::span<const iovec> buffers) override;
+  i32 writev_now(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) override;
 
   // What is in flight, oldest first.
   u32 size() const { return static_cast<u32>(in_flight_.size()); }
@@ -75,6 +76,8 @@ class FakeIo final : public Io {
   };
   std::deque<Found> found_now;
   u64 room_now = 0;  // how many bytes the last one asked for
+
+  bool writes_now = false;  // whether writev_now() does it, or leaves it to be submitted
 
   std::vector<Op*> cancelled;  // asked to end, still in flight
   u64 submitted = 0;           // ever

@@ -97,6 +97,37 @@ TEST_CASE("data: a write of which the host does a part is that part, and what th
   }
 }
 
+TEST_CASE("data: a small write is done at once, one that is large or waits for the disk is submitted") {
+  FuseGuest guest;
+  guest.io.writes_now = true;
+  u64 handle = 0;
+  const u64 node = guest.create("a", handle);
+  CHECK(guest.write(node, handle, 0, "abc") == 3);
+  CHECK(guest.get("a") == "abc");
+  CHECK(guest.io.submitted == 0);
+
+  const std::string large(64_KiB + 1, 'x');
+  CHECK(guest.write(node, handle, 0, large) == i32(large.size()));
+  CHECK(guest.get("a") == large);
+  CHECK(guest.io.submitted == 1);
+  for (const u32 flag : {O_SYNC, O_DSYNC}) {
+    const u64 before = guest.io.submitted;
+    const u64 synced = guest.open(node, O_WRONLY | flag);
+    CHECK(guest.write(node, synced, 0, "def") == 3);
+    CHECK(guest.io.submitted == before + 1);
+  }
+}
+
+TEST_CASE("data: a write that is done at once and fails is the guest's error") {
+  FuseGuest guest;
+  guest.io.writes_now = true;
+  guest.put("a", "");
+  const u64 node = guest.lookup("a");
+  const u64 handle = guest.open(node, O_RDONLY);
+  CHECK(guest.write(node, handle, 0, "abc") == -EBADF);
+  CHECK(guest.io.submitted == 0);
+}
+
 TEST_CASE("[case 89] data: a handle that was never given, is released or of the wrong kind is EBADF") {
   FuseGuest guest;
   guest.put("a", "content");

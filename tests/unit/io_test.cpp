@@ -30,6 +30,7 @@ struct RecordingIo : Io {
   void before_sleep(BeforeSleep&) override {}
   void forget(BeforeSleep&) override {}
   i32 readv_now(int, std::span<const iovec>) override { return -EAGAIN; }
+  i32 writev_now(int, std::span<const iovec>, u64, u32) override { return -EAGAIN; }
 };
 
 void ignore(Op&, i32, bool) {}

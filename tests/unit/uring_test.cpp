@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <deque>
 #include <functional>
 #include <string>
 #include <thread>
@@ -188,6 +189,121 @@ TEST_CASE("uring: with one processor there is no look for an answer, which could
   CHECK(ring.last_looks == 1);
   uring->forget(ring);
   uring->drain();
+}
+
+// A write to an eventfd, of which nobody waits for the end.
+struct QuietWrite : Op {
+  explicit QuietWrite(int eventfd) {
+    static constexpr u64 kOne = 1;
+    kind = Kind::kWrite;
+    quiet = true;
+    fd = eventfd;
+    address = &kOne;
+    count = sizeof kOne;
+    offset = kNoOffset;
+    on_complete = [](Op& op, i32, bool) { static_cast<QuietWrite&>(op).ended = true; };
+  }
+  bool ended = false;
+};
+
+struct StoppingPoll : Op {
+  StoppingPoll(int polled, Uring& ring) : uring(ring) {
+    kind = Kind::kPoll;
+    fd = polled;
+    flags = POLLIN;
+    on_complete = [](Op& op, i32, bool) { static_cast<StoppingPoll&>(op).uring.stop(); };
+  }
+  Uring& uring;
+};
+
+TEST_CASE("uring: it sleeps over the end of what is quiet") {
+  const OneProcessor only;
+  const auto uring = make_uring();
+  const Fd question(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), answer(::eventfd(0, EFD_CLOEXEC));
+  QuietWrite ask(question.get());
+  StoppingPoll answered(answer.get(), *uring);
+  uring->submit(ask);
+  uring->submit(answered);
+  std::thread other([&] {
+    pollfd asked{.fd = question.get(), .events = POLLIN, .revents = 0};
+    ::poll(&asked, 1, -1);
+    ::eventfd_write(answer.get(), 1);
+  });
+  uring->run();
+  other.join();
+  CHECK(ask.ended);
+  CHECK(uring->enters() == 1);
+  uring->drain();
+}
+
+TEST_CASE("uring: what is quiet and was handed over before is not slept over") {
+  const OneProcessor only;
+  const auto uring = make_uring(4);
+  uring->stop();
+  uring->run();
+  const Fd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), never(::eventfd(0, EFD_CLOEXEC));
+  QuietWrite raise(event.get());
+  std::deque<StoppingPoll> others;
+  uring->submit(raise);
+  for (int i = 0; i < 4; ++i) uring->submit(others.emplace_back(never.get(), *uring));
+  uring->turn_until([&] { return raise.ended; });
+  for (StoppingPoll& poll : others) uring->cancel(poll);
+  uring->drain();
+}
+
+TEST_CASE("uring: a write within a call is done when it returns") {
+  const auto uring = make_uring();
+  const Fd file = memory_file("0123");
+  std::string text("ab");
+  const iovec whole = as_iovec(text);
+  CHECK(uring->writev_now(file.get(), {&whole, 1}, 1, 0) == 2);
+  std::string content(4, '.');
+  CHECK(::pread(file.get(), content.data(), content.size(), 0) == 4);
+  CHECK(content == "0ab3");
+}
+
+TEST_CASE("uring: writes within a call are bounded in each turn") {
+  const auto uring = make_uring();
+  uring->stop();
+  uring->run();
+  std::string large(3_MiB, 'x');
+  const iovec whole = as_iovec(large);
+  CHECK(uring->writev_now(-1, {&whole, 1}, 0, 0) == -EBADF);
+  CHECK(uring->writev_now(-1, {&whole, 1}, 0, 0) == -EAGAIN);
+  // In the next turn, or in a later one, should a busy machine have made that call a long one.
+  i32 later = -EAGAIN;
+  for (int tries = 0; tries < 1000 && later == -EAGAIN; ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    uring->catch_up();
+    later = uring->writev_now(-1, {&whole, 1}, 0, 0);
+  }
+  CHECK(later == -EBADF);
+  uring->drain();
+}
+
+TEST_CASE("uring: after a write within a call that took long others are to be submitted") {
+  const auto uring = make_uring();
+  const Fd file = memory_file("");
+  std::string text("x");
+  const iovec whole = as_iovec(text);
+  // A pipe that is full makes it wait; on a busy machine perhaps not the first time.
+  bool refused = false;
+  for (int tries = 0; tries < 100 && !refused; ++tries) {
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    const Fd from(ends[0]), to(ends[1]);
+    std::string fill(size_t(::fcntl(to.get(), F_GETPIPE_SZ)), '.');
+    REQUIRE(::write(to.get(), fill.data(), fill.size()) == ssize_t(fill.size()));
+    std::thread reader([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      while (::read(from.get(), fill.data(), fill.size()) < 0) continue;
+    });
+    const i32 written = uring->writev_now(to.get(), {&whole, 1}, Op::kNoOffset, 0);
+    CHECK((written == 1 || written == -EAGAIN));
+    refused = written == -EAGAIN || uring->writev_now(file.get(), {&whole, 1}, 0, 0) == -EAGAIN;
+    reader.join();
+  }
+  CHECK(refused);
 }
 
 TEST_CASE("uring: looks that find nothing become rare") {

@@ -77,15 +77,11 @@ OpAwaiter::OpAwaiter(Io& door, Kind operation, const Fields& fields) : io(door) 
   length = fields.length;
 }
 
-namespace {
-
 u64 total_bytes(std::span<const iovec> buffers) {
   u64 bytes = 0;
   for (const iovec& buffer : buffers) bytes += buffer.iov_len;
   return bytes;
 }
-
-}  // namespace
 
 OpAwaiter Io::readv(int fd, std::span<const iovec> buffers, u64 offset) {
   return {*this,

@@ -19,6 +19,8 @@ namespace uvmm {
 
 class OpGroup;
 
+u64 total_bytes(std::span<const iovec> buffers);
+
 // One operation. Its address identifies it until it completes, so it is neither copied nor moved. `result` is
 // what the system call would return: a count, or a negative errno value.
 struct Op {
@@ -52,6 +54,8 @@ struct Op {
   void complete(i32 result, bool more = false);
 
   Kind kind = Kind::kNop;
+  // It ends as soon as the kernel has it, and nobody waits for that: the thread may sleep over its end.
+  bool quiet = false;
   int fd = -1;
   const void* address = nullptr;
   u32 count = 0;
@@ -140,6 +144,9 @@ class Io {
   // Reads at once what is there: a count, or a negative errno value, -EAGAIN if there is nothing. Only from
   // descriptors that do not block.
   virtual i32 readv_now(int fd, std::span<const iovec> buffers) = 0;
+  // Writes to a file within this call: a count, or a negative errno value, -EAGAIN if it is better submitted:
+  // when much was written in this turn, or when such a call has made this thread wait not long ago.
+  virtual i32 writev_now(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) = 0;
 
   // Each of these is awaited at once: `const i32 done = co_await io.readv(fd, buffers, offset);`
   OpAwaiter readv(int fd, std::span<const iovec> buffers, u64 offset);
@@ -205,6 +212,9 @@ class OpGroup final : public Io {
   void before_sleep(BeforeSleep& hook) override { inner_.before_sleep(hook); }
   void forget(BeforeSleep& hook) override { inner_.forget(hook); }
   i32 readv_now(int fd, std::span<const iovec> buffers) override { return inner_.readv_now(fd, buffers); }
+  i32 writev_now(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) override {
+    return inner_.writev_now(fd, buffers, offset, rwf_flags);
+  }
 
   // Asks all that is in flight to end, and whatever else is submitted until reopen().
   void cancel_all();

@@ -152,24 +152,28 @@ io_uring_sqe* Uring::next_sqe() {
   while (!sqe) {       // the submission queue is full: hand it over and go on
     assert(enabled_);  // before run() no more may be submitted than the queue holds
     ++enters_;
+    quiet_ = 0;
     io_uring_submit(&ring_);
     sqe = io_uring_get_sqe(&ring_);
   }
   return sqe;
 }
 
-// Whether the kernel may still copy this operation's bytes within the system call that submits it, as it does
-// from and to its page cache. Beyond a few milliseconds' worth in one turn a worker does it: a guest can ask
-// for gigabytes at once, and meanwhile this thread serves no one else.
-bool Uring::is_too_much_at_once(const Op& op) {
+// Whether the kernel may not copy these bytes, too, within a system call of this thread, as it does from and
+// to its page cache. Beyond a few milliseconds' worth in one turn a worker does it: a guest can ask for
+// gigabytes at once, and meanwhile this thread serves no one else.
+bool Uring::is_too_much_at_once(u64 bytes) {
   constexpr u64 kMostBytes = 4_MiB;
+  bytes_in_turn_ += bytes;
+  return bytes_in_turn_ > kMostBytes;
+}
+
+bool Uring::takes_too_long_at_once(const Op& op) {
   switch (op.kind) {
     case Op::Kind::kReadv:
     case Op::Kind::kWritev:
       // What goes to a stream stays in order, which workers would not keep; its owner bounds it.
-      if (op.offset == Op::kNoOffset) return false;
-      bytes_in_turn_ += op.length;
-      return bytes_in_turn_ > kMostBytes;
+      return op.offset != Op::kNoOffset && is_too_much_at_once(op.length);
     default:
       return false;  // the others' buffers are this process's own, and small
   }
@@ -178,8 +182,9 @@ bool Uring::is_too_much_at_once(const Op& op) {
 void Uring::submit(Op& op) {
   io_uring_sqe* const sqe = next_sqe();
   prepare(sqe, op);
-  if (is_too_much_at_once(op)) io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
+  if (takes_too_long_at_once(op)) io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
   ++in_flight_;
+  quiet_ += op.quiet;
 }
 
 void Uring::cancel(Op& op) {
@@ -194,6 +199,23 @@ i32 Uring::readv_now(int fd, std::span<const iovec> buffers) {
   ++enters_;
   const ssize_t done = ::readv(fd, buffers.data(), static_cast<int>(buffers.size()));
   return static_cast<i32>(done < 0 ? -errno : done);
+}
+
+// Most file systems take no buffered write that must not wait, so that each goes by way of a worker and two
+// changes of threads, for what is a copy into the page cache. Should one wait after all, as for a disk that
+// is behind, then others may follow only after so long that a small part of this thread's time is lost by it.
+i32 Uring::writev_now(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) {
+  constexpr u64 kLong = 5'000'000;  // nanoseconds
+  constexpr u64 kPart = 64;
+  const u64 start = now();
+  if (start < no_writes_before_ || is_too_much_at_once(total_bytes(buffers))) return -EAGAIN;
+  ++enters_;
+  const ssize_t written = ::pwritev2(fd, buffers.data(), static_cast<int>(buffers.size()),
+                                     static_cast<off_t>(offset), static_cast<int>(rwf_flags));
+  const i32 done = static_cast<i32>(written < 0 ? -errno : written);
+  const u64 end = now();
+  if (end - start > kLong) no_writes_before_ = end + kPart * (end - start);
+  return done;
 }
 
 void Uring::run() {
@@ -248,6 +270,7 @@ void Uring::catch_up() {
 
 void Uring::enter(u32 wait_for) {
   ++enters_;
+  quiet_ = 0;
   const int submitted =
       wait_for > 0 ? io_uring_submit_and_wait(&ring_, wait_for) : io_uring_submit_and_get_events(&ring_);
   // Anything else would come again and again: only the I/O thread may turn the ring.
@@ -275,6 +298,13 @@ bool Uring::look_for_a_while() {
   return false;
 }
 
+// Until something other than what is quiet has completed, or there is nothing else. Of the quiet only what is
+// submitted here is slept over: what has been raised again since an earlier submission waits for that one's
+// end.
+void Uring::sleep_till_work() {
+  enter(std::min(quiet_ + 1, std::max(in_flight_, 1u)));
+}
+
 // Submits what has gathered, and sleeps unless there is something to do.
 void Uring::await_work() {
   if (!looks_for_a_while_) {
@@ -286,7 +316,7 @@ void Uring::await_work() {
   } else {
     --sleeps_without_look_;
   }
-  if (!before_sleep_.look_last()) enter(1);
+  if (!before_sleep_.look_last()) sleep_till_work();
 }
 
 u32 Uring::turn() {

@@ -32,6 +32,7 @@ class Uring final : public Io {
   void before_sleep(BeforeSleep& hook) override { before_sleep_.add(hook); }
   void forget(BeforeSleep& hook) override { before_sleep_.remove(hook); }
   i32 readv_now(int fd, std::span<const iovec> buffers) override;
+  i32 writev_now(int fd, std::span<const iovec> buffers, u64 offset, u32 rwf_flags) override;
 
   // Turns until stop(). A turn: submit what has gathered and wait for completions in one system call, take
   // all of them, run their coroutines, run what was put off to the turn's end. Before it waits, rings are
@@ -78,10 +79,12 @@ class Uring final : public Io {
   io_uring_sqe* next_sqe();
   u32 turn();  // the number of completions that it took
   void enter(u32 wait_for);
+  void sleep_till_work();
   void await_work();
   bool look_for_a_while();
   bool kernel_has_more() const;
-  bool is_too_much_at_once(const Op& op);
+  bool is_too_much_at_once(u64 bytes);
+  bool takes_too_long_at_once(const Op& op);
   bool enqueue(Call& call);
   void run_calls();
   void wake() const;
@@ -90,7 +93,9 @@ class Uring final : public Io {
   bool ring_exists_ = false;
   bool enabled_ = false;
   u32 in_flight_ = 0;
+  u32 quiet_ = 0;  // of those that have gathered and the kernel has not been given
   u64 bytes_in_turn_ = 0;
+  u64 no_writes_before_ = 0;  // within a call; nanoseconds
   u64 enters_ = 0;
   TurnEndList turn_ends_;
   BeforeSleepList before_sleep_;
