@@ -51,7 +51,7 @@ bool Owners::may_pass_through() {
 }
 
 CreationScope::CreationScope(const Owners& owners, const fuse_in_header& caller, u32 umask)
-    : umask_before_(::umask(umask & 0777)) {
+    : umask_(umask & 0777), umask_before_(::umask(umask_)) {
   const std::optional<Ids> wanted = owners.creator(caller);
   if (!wanted) return;
   if (wanted->uid == kNobody || wanted->gid == kNobody) {
@@ -73,7 +73,7 @@ CreationScope::~CreationScope() {
     ::setfsuid(before_.uid);  // which gives back the capabilities that go with files
     ::setfsgid(before_.gid);
   }
-  ::umask(umask_before_);
+  if (umask_before_ != umask_) ::umask(umask_before_);
 }
 
 }  // namespace uvmm::fuse

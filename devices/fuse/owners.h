@@ -61,7 +61,7 @@ class CreationScope {
   explicit operator bool() const { return ready_; }
 
  private:
-  const mode_t umask_before_;
+  const mode_t umask_, umask_before_;
   Ids before_;
   bool changed_ = false;
   bool ready_ = true;

@@ -299,6 +299,12 @@ TEST_CASE("[case 107] attributes: extended ones outside of what is allowed are E
     CHECK(
         guest.call(FUSE_GETXATTR, node, bytes_of(fuse_getxattr_in{.size = 10}) + text("user.mine")).payload ==
         value);
+    // Asked of the open file, where there is one.
+    const u64 handle = guest.open(node, O_RDONLY);
+    CHECK(
+        guest.call(FUSE_GETXATTR, node, bytes_of(fuse_getxattr_in{.size = 10}) + text("user.mine")).payload ==
+        value);
+    guest.release(node, handle);
     CHECK(guest.error_of(FUSE_REMOVEXATTR, node, text("user.mine")) == 0);
     CHECK(guest.error_of(FUSE_GETXATTR, node, bytes_of(fuse_getxattr_in{.size = 10}) + text("user.mine")) ==
           -ENODATA);
