@@ -2,6 +2,7 @@
 #include "devices/fs.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "devices/virtio/spec.h"
 
@@ -30,14 +31,34 @@ std::span<const u8> Fs::config() const {
 }
 
 // The queues differ in what the driver sends by them, not in how it is served.
-Task<> Fs::run(Queue& queue, u16) {
+Task<> Fs::run(Queue& queue, u16 index) {
   TaskScope requests;
+  if (index == kHighPriorityQueue) silent_queue_ = &queue;
   for (;;) {
     std::optional<DescriptorChain> chain = co_await queue.next();
     if (!chain) break;
     requests.spawn(serve(queue, std::move(*chain)));
+    if (&queue == silent_queue_) gather(queue, requests);
   }
+  if (&queue == silent_queue_) silent_queue_ = nullptr;
   co_await requests.drained();
+}
+
+// What the guest forgets comes one by one, and it waits for nothing: each costs it no doorbell and no
+// interrupt of its own.
+void Fs::gather(Queue& queue, TaskScope& tasks) {
+  if (std::exchange(gathers_, true)) return;
+  queue.delay_notifications(true);
+  queue.delay_interrupts(true);
+  tasks.spawn(end_gathering(queue));
+}
+
+Task<> Fs::end_gathering(Queue& queue) {
+  co_await io_.sleep(kGatherTime);
+  if (!queue.stopped()) queue.interrupt_now();
+  queue.delay_notifications(false);
+  queue.delay_interrupts(false);
+  gathers_ = false;
 }
 
 Task<> Fs::serve(Queue& queue, DescriptorChain chain) {
@@ -50,6 +71,11 @@ Task<> Fs::serve(Queue& queue, DescriptorChain chain) {
     if (!chain.readable.has_hole() && admit(header, bytes, 0) == 0)
       at_once(*known, header, chain.readable, none);
     co_return;
+  }
+  if (&queue == silent_queue_) {  // a driver that does wait
+    silent_queue_ = nullptr;
+    queue.delay_notifications(false);
+    queue.delay_interrupts(false);
   }
   if (chain.writable.size() < sizeof(fuse_out_header)) {
     log_.guest("share {}: a request without room for an answer", server_.share.options.path);

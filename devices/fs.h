@@ -21,6 +21,7 @@ class Fs final : public VirtioDevice {
   static constexpr u16 kHighPriorityQueue = 0;
   static constexpr u16 kHighPriorityQueueSize = 256;
   static constexpr u16 kQueueSize = 1024;  // Linux sends no request of more pages than this, less a few
+  static constexpr u64 kGatherTime = 20'000'000;  // nanoseconds; for requests without an answer
   static constexpr std::size_t kMostTagBytes = sizeof(virtio_fs_config::tag);
 
   Fs(Io& io, fuse::Share share, u16 request_queues, const fuse::Limits& limits, Log& log);
@@ -38,6 +39,8 @@ class Fs final : public VirtioDevice {
   static constexpr std::size_t kMostWaitingArguments = 64;
 
   Task<> serve(Queue& queue, DescriptorChain chain);
+  void gather(Queue& queue, TaskScope& tasks);
+  Task<> end_gathering(Queue& queue);
   i32 admit(const fuse_in_header& header, u64 bytes, u64 room) const;
   i32 at_once(const fuse::Operation& operation, const fuse_in_header& header, Segments& readable,
               fuse::Reply& reply);
@@ -49,6 +52,8 @@ class Fs final : public VirtioDevice {
   std::vector<u16> queue_sizes_;
   virtio_fs_config config_{};
   fuse::Server server_;
+  Queue* silent_queue_ = nullptr;  // of whose requests none had an answer
+  bool gathers_ = false;
 };
 
 }  // namespace uvmm

@@ -52,7 +52,9 @@ void Queue::suspend(std::coroutine_handle<> waiting) {
 bool Queue::look(bool last) {
   if (last) look_.eager = false;
   if (!waiter_ || yielding_ || ring_.broken()) return false;
-  const bool nothing = last ? ring_.enable_notifications() : !ring_.has_news();
+  const bool asks = last && !delays_notifications_;
+  if (last && !asks) io_.before_sleep(look_);
+  const bool nothing = asks ? ring_.enable_notifications() : !ring_.has_news();
   if (nothing) return false;
   report_if_broken();
   resume_waiter();

@@ -76,6 +76,9 @@ class Queue final : private Virtqueue::ReturnListener {
   // soon enough for a driver that does wait.
   void delay_interrupts(bool delay) { delays_interrupts_ = delay; }
   void interrupt_now();
+  // Likewise the driver is not asked to ring for what nobody waits for: it is found when the thread is awake
+  // for something else, or after this has been taken back, which must follow soon enough.
+  void delay_notifications(bool delay) { delays_notifications_ = delay; }
   // Whether there is one to come: for what is out, for what comes back at this turn's end, or put off.
   bool expects_interrupt() const {
     return owes_interrupt_ || ring_.chains_out() > 0 || ring_.unpublished() > 0;
@@ -121,6 +124,7 @@ class Queue final : private Virtqueue::ReturnListener {
   bool yielding_ = false;
   bool reported_ = false;
   bool delays_interrupts_ = false;
+  bool delays_notifications_ = false;
   bool owes_interrupt_ = false;
   u32 used_since_ = 0;  // the last interrupt
   YieldOp yield_op_;

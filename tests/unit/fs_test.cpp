@@ -162,6 +162,79 @@ TEST_CASE("[case 117] fs: any queue serves any request") {
   CHECK(guest.queue->listener.broke == 0);
 }
 
+TEST_CASE("fs: what the guest forgets costs no doorbell and no interrupt of its own") {
+  FuseGuest guest;
+  FakeDriver driver{guest.ram, 8};
+  FakeQueue hiprio{guest.fs->io(), driver};
+  guest.tasks.spawn(guest.fs->run(hiprio.queue, Fs::kHighPriorityQueue));
+  guest.io.end_turn();
+  const auto rings = [&] {
+    return vring_need_event(driver.avail_event(), driver.avail_index(), driver.avail_index() - 1);
+  };
+  std::vector<u64> nodes;
+  for (const char* name : {"a", "b", "c"}) {
+    guest.put(name, "");
+    nodes.push_back(guest.lookup(name));
+  }
+  const auto forget = [&](u64 node) {
+    const Bytes arguments = bytes_of(fuse_forget_in{.nlookup = 1});
+    driver.chain()
+        .reads(guest.header(FUSE_FORGET, node, arguments))
+        .reads(std::span<const u8>(arguments))
+        .offer();
+  };
+  forget(nodes[0]);
+  CHECK(rings());
+  hiprio.queue.notify();
+  guest.io.end_turn();
+  CHECK(guest.fs->server().inodes.size() == 3);
+  CHECK(driver.take_used());
+  // It is found when the thread is awake for something else.
+  forget(nodes[1]);
+  CHECK_FALSE(rings());
+  guest.io.end_turn();
+  CHECK(guest.fs->server().inodes.size() == 2);
+  CHECK(driver.take_used());
+  CHECK(hiprio.interrupt.raised == 0);
+
+  REQUIRE(guest.io.size() == 1);
+  CHECK(guest.io.pending(0).kind == Op::Kind::kTimeout);
+  guest.io.perform(0);
+  CHECK(hiprio.interrupt.raised == 1);
+  forget(nodes[2]);
+  CHECK(rings());
+  hiprio.queue.stop();
+}
+
+TEST_CASE("fs: who waits for an answer by the queue of those without gets it at once") {
+  FuseGuest guest;
+  FakeDriver driver{guest.ram, 8};
+  FakeQueue hiprio{guest.fs->io(), driver};
+  guest.tasks.spawn(guest.fs->run(hiprio.queue, Fs::kHighPriorityQueue));
+  guest.io.end_turn();
+  const Bytes forget = bytes_of(fuse_forget_in{.nlookup = 1});
+  const Bytes getattr = bytes_of(fuse_getattr_in{});
+  driver.chain()
+      .reads(guest.header(FUSE_FORGET, FUSE_ROOT_ID, forget))
+      .reads(std::span<const u8>(forget))
+      .offer();
+  driver.chain()
+      .reads(guest.header(FUSE_GETATTR, FUSE_ROOT_ID, getattr))
+      .reads(std::span<const u8>(getattr))
+      .writes(256)
+      .offer();
+  hiprio.queue.notify();
+  guest.io.end_turn();
+  CHECK(hiprio.interrupt.raised == 1);
+  driver.chain()
+      .reads(guest.header(FUSE_GETATTR, FUSE_ROOT_ID, getattr))
+      .reads(std::span<const u8>(getattr))
+      .writes(256)
+      .offer();
+  CHECK(driver.avail_event() + 1 == driver.avail_index());
+  hiprio.queue.stop();
+}
+
 TEST_CASE("[case 120] fs: FUSE_DESTROY and a reset close everything") {
   const u32 count = 10'000;
   rlimit limit{};
