@@ -59,7 +59,9 @@ i32 Files::path(Node& node) {
   const i32 open = find_open_ ? find_open_(find_open_context_, node) : -1;
   if (open >= 0) return open;
   const i32 fd = reopen(node);
-  if (fd >= 0) keep(node, fd);
+  if (fd < 0) return fd;
+  keep(node, fd);
+  if (!node.by_handle) locate_by_handle(node, fd, "");
   return fd;
 }
 
@@ -131,29 +133,38 @@ Node* Files::node_of(const Look& seen) {
   return node;
 }
 
-Node* Files::enter(Node& parent, int parent_fd, Name name, const Look& seen) {
+Node* Files::node_in(const Node& parent, const Look& seen) {
   Node* const node = node_of(seen);
-  if (!node) return nullptr;
-  node->foreign = seen.identity.place != parent.identity.place && !S_ISDIR(seen.identity.type);
-  if (!node->by_handle) locate(*node, parent, parent_fd, name);
+  if (node) node->foreign = seen.identity.place != parent.identity.place && !S_ISDIR(seen.identity.type);
   return node;
 }
 
-void Files::locate(Node& node, Node& parent, int parent_fd, Name name) {
+Node* Files::enter(Node& parent, int parent_fd, Name name, const Look& seen) {
+  Node* const node = node_in(parent, seen);
+  // Should it be another file's by now, it will be noticed when it is opened.
+  if (node && !node->by_handle && !locate_by_handle(*node, parent_fd, name.c_str()))
+    inodes_.locate(*node, parent, name.text());
+  return node;
+}
+
+Node* Files::enter_listed(Node& parent, Name name, const Look& seen) {
+  Node* const node = node_in(parent, seen);
+  if (node && !node->by_handle) inodes_.locate(*node, parent, name.text());
+  return node;
+}
+
+// `name` in the directory `fd`, or with an empty name `fd` itself.
+bool Files::locate_by_handle(Node& node, int fd, const char* name) {
   const bool own_mount = node.identity.place == inodes_.at(kRootSlot).identity.place;
-  if (share_.file_handles && own_mount) {
-    // Should it be another file's by now, it will be noticed when it is opened.
-    FileHandle handle;
-    if (handle.take(parent_fd, name.c_str(), 0)) return inodes_.locate(node, handle.packed());
-  }
-  inodes_.locate(node, parent, name.text());
+  FileHandle handle;
+  if (!share_.file_handles || !own_mount || !handle.take(fd, name, *name ? 0 : AT_EMPTY_PATH)) return false;
+  inodes_.locate(node, handle.packed());
+  return true;
 }
 
 Node* Files::enter_unnamed(int fd, const Look& seen) {
   Node* const node = node_of(seen);
-  FileHandle handle;
-  if (node && !node->locator && share_.file_handles && handle.take(fd, "", AT_EMPTY_PATH))
-    inodes_.locate(*node, handle.packed());
+  if (node && !node->locator) locate_by_handle(*node, fd, "");
   return node;
 }
 

@@ -46,6 +46,9 @@ class Files final : private InodeTable::Listener {
   // The node of what was seen as `name` in `parent`, whose descriptor is `parent_fd`, with one lookup more;
   // null if there are too many.
   Node* enter(Node& parent, int parent_fd, Name name, const Look& seen);
+  // The same for what was seen in a listing of `parent`. Most of it is never used, so that it costs no file
+  // handle before it is; until then it is found by its name.
+  Node* enter_listed(Node& parent, Name name, const Look& seen);
   // The same for a file that has no name there, and is open.
   Node* enter_unnamed(int fd, const Look& seen);
 
@@ -68,7 +71,8 @@ class Files final : private InodeTable::Listener {
 
   Identity identity_of(const struct statx& status);
   Node* node_of(const Look& seen);
-  void locate(Node& node, Node& parent, int parent_fd, Name name);
+  Node* node_in(const Node& parent, const Look& seen);
+  bool locate_by_handle(Node& node, int fd, const char* name);
   i32 reopen(Node& node);
   i32 reopen_by_names(Node& node);
   bool is_it(int fd, const Node& node);

@@ -69,10 +69,7 @@ class Stream {
         .ino = number, .off = entry.next, .namelen = static_cast<u32>(name.size()), .type = entry.type};
     if (plus_) {
       fuse_entry_out out{};
-      const std::expected<Name, i32> checked = Name::check(name);
-      // One that has gone meanwhile, or that cannot be looked at, has no node: the guest will look it up.
-      if (!dots && checked && find_entry(server_, *request_.node, handle.fd.get(), *checked, out) == 0)
-        dirent.ino = out.attr.ino;
+      if (!dots && find_entry(handle.fd.get(), name, out)) dirent.ino = out.attr.ino;
       request_.reply.put(out);
     }
     request_.reply.put(std::span(reinterpret_cast<const u8*>(&dirent), FUSE_NAME_OFFSET));
@@ -87,6 +84,17 @@ class Stream {
   u64 shown_number(u64 number) const {
     if (server_.session.has(FUSE_SUBMOUNTS)) return number;
     return Files::shown_number(number, request_.node->identity.place);
+  }
+
+  // False for one that has gone meanwhile, or that cannot be looked at: it has no node, and the guest will
+  // look it up.
+  bool find_entry(int directory, std::string_view name, fuse_entry_out& entry) {
+    const std::expected<Name, i32> checked = Name::check(name);
+    Look seen;
+    if (!checked || server_.files.look(directory, checked->c_str(), seen) < 0) return false;
+    const Node* const node = server_.files.enter_listed(*request_.node, *checked, seen);
+    if (node) fill_entry(server_, *request_.node, *node, seen, entry);
+    return node != nullptr;
   }
 
   static constexpr u64 kLeastRead = 512;  // takes an entry with the longest name

@@ -81,22 +81,16 @@ void fill_entry(const Server& server, const Node& parent, const Node& node, cons
     entry.attr.flags |= FUSE_ATTR_SUBMOUNT;
 }
 
-i32 find_entry(Server& server, Node& parent, int parent_fd, Name name, fuse_entry_out& entry) {
+i32 reply_with_entry(Server& server, Request& request, Node& parent, Name name) {
+  const i32 parent_fd = server.files.path(parent);
+  if (parent_fd < 0) return parent_fd;
   Look seen;
   const i32 looked = server.files.look(parent_fd, name.c_str(), seen);
   if (looked < 0) return looked;
   const Node* const node = server.files.enter(parent, parent_fd, name, seen);
   if (!node) return -ENFILE;
-  fill_entry(server, parent, *node, seen, entry);
-  return 0;
-}
-
-i32 reply_with_entry(Server& server, Request& request, Node& parent, Name name) {
-  const i32 parent_fd = server.files.path(parent);
-  if (parent_fd < 0) return parent_fd;
   fuse_entry_out entry;
-  const i32 found = find_entry(server, parent, parent_fd, name, entry);
-  if (found < 0) return found;
+  fill_entry(server, parent, *node, seen, entry);
   request.reply.put(entry);
   return 0;
 }

@@ -84,7 +84,6 @@ fuse_attr attributes_of(const Server& server, const Node& node, const struct sta
 u64 seconds_valid(const Server& server);
 // Looks at `name` in `parent` and answers with its node and attributes, for which it counts a lookup.
 i32 reply_with_entry(Server& server, Request& request, Node& parent, Name name);
-i32 find_entry(Server& server, Node& parent, int parent_fd, Name name, fuse_entry_out& entry);
 void fill_entry(const Server& server, const Node& parent, const Node& node, const Look& seen,
                 fuse_entry_out& entry);
 

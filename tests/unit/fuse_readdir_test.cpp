@@ -174,6 +174,31 @@ TEST_CASE("readdir: names that come and go meanwhile leave the others as they ar
   for (int i = 0; i < 200; ++i) CHECK(names.count("keep" + std::to_string(i)) == 1);
 }
 
+TEST_CASE("readdir: what is listed is found by its name, and once it was used by its file handle") {
+  FuseGuest guest({.limits = {.paths = 4}});
+  if (!guest.fs->server().share.file_handles) skip("no file handles here");
+  guest.put("listed", "");
+  guest.put("used", "");
+  u64 listed = 0, used = 0;
+  for (const Listed& entry : list(guest, FUSE_ROOT_ID, true, 4096)) {
+    if (entry.name == "listed") listed = entry.node;
+    if (entry.name == "used") used = entry.node;
+  }
+  const Bytes getattr = bytes_of(fuse_getattr_in{});
+  CHECK(guest.error_of(FUSE_GETATTR, used, getattr) == 0);
+  // So that no descriptor of it is at hand any more.
+  for (int i = 0; i < 8; ++i) {
+    guest.put(fmt::format("f{}", i), "");
+    guest.error_of(FUSE_GETATTR, guest.lookup(fmt::format("f{}", i)), getattr);
+  }
+  std::filesystem::rename(guest.path("listed"), guest.path("a"));
+  std::filesystem::rename(guest.path("used"), guest.path("b"));
+  CHECK(guest.error_of(FUSE_GETATTR, listed, getattr) == -ESTALE);
+  CHECK(guest.error_of(FUSE_GETATTR, used, getattr) == 0);
+  CHECK(guest.lookup("a") == listed);
+  CHECK(guest.error_of(FUSE_GETATTR, listed, getattr) == 0);
+}
+
 TEST_CASE("readdir: nothing is left out when names go, where the host counts places") {
   FuseGuest guest;
   std::filesystem::create_directory(guest.path("m"));
