@@ -2,9 +2,11 @@
 // Names and what is done with them: lookups, making, removing, renaming; and that none leads out of the
 // share.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -467,6 +469,64 @@ TEST_CASE("names: a share without file handles finds what was renamed by the gue
   const u32 before = guest.fs->server().inodes.size();
   guest.call(FUSE_FORGET, file, bytes_of(fuse_forget_in{.nlookup = 1}), 0);
   CHECK(guest.fs->server().inodes.size() == before - 4);
+}
+
+// Of this thread.
+void give_up_file_handles() {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capget, &header, sets) != 0) return;
+  // Later kernels take either.
+  sets[0].effective &= ~(u32{1} << CAP_DAC_READ_SEARCH | u32{1} << CAP_SYS_ADMIN);
+  ::syscall(SYS_capset, &header, sets);
+}
+
+TEST_CASE("names: where this process may not open by file handle, files are found by their names") {
+  std::thread([] {
+    give_up_file_handles();
+    FuseGuest guest({.limits = {.paths = 4}});
+    CHECK_FALSE(guest.fs->server().share.file_handles);
+    const auto look_at_others = [&] {
+      for (int i = 0; i < 8; ++i) {
+        guest.put(fmt::format("f{}", i), "");
+        guest.error_of(FUSE_GETATTR, guest.lookup(fmt::format("f{}", i)), bytes_of(fuse_getattr_in{}));
+      }
+      CHECK(guest.fs->server().files.open_paths() <= 4);
+    };
+    std::filesystem::create_directories(guest.path("a/b"));
+    guest.put("a/b/file", "content");
+    const u64 b = guest.lookup("b", guest.lookup("a"));
+    const u64 file = guest.lookup("file", b);
+    look_at_others();
+    const u64 handle = guest.open(file, O_RDONLY);
+    CHECK(guest.read(file, handle, 0, 7) == Bytes{'c', 'o', 'n', 't', 'e', 'n', 't'});
+    guest.release(file, handle);
+
+    // What the host renames is not found until the guest looks it up by its new name; then it is the same.
+    std::filesystem::rename(guest.path("a/b/file"), guest.path("a/b/moved"));
+    look_at_others();
+    CHECK(guest.error_of(FUSE_GETATTR, file, bytes_of(fuse_getattr_in{})) == -ESTALE);
+    CHECK(guest.lookup("moved", b) == file);
+    CHECK(guest.error_of(FUSE_GETATTR, file, bytes_of(fuse_getattr_in{})) == 0);
+
+    // Another file by its name is not it.
+    guest.put("a/b/other", "other");
+    std::filesystem::rename(guest.path("a/b/other"), guest.path("a/b/moved"));
+    look_at_others();
+    CHECK(guest.error_of(FUSE_GETATTR, file, bytes_of(fuse_getattr_in{})) == -ESTALE);
+    CHECK(guest.error_of(FUSE_OPEN, file, bytes_of(fuse_open_in{.flags = O_RDONLY})) == -ESTALE);
+  }).join();
+}
+
+TEST_CASE("names: where the host's file system has no file handles, files are found by their names") {
+  FuseGuest guest({.options = {.read_only = true}, .limits = {.paths = 4}, .directory = "/proc"});
+  CHECK_FALSE(guest.fs->server().share.file_handles);
+  const u64 version = guest.lookup("version");
+  for (const char* other : {"cmdline", "uptime", "stat", "meminfo", "loadavg", "devices", "filesystems"})
+    guest.error_of(FUSE_GETATTR, guest.lookup(other), bytes_of(fuse_getattr_in{}));
+  CHECK(guest.fs->server().files.open_paths() <= 4);
+  const u64 handle = guest.open(version, O_RDONLY);
+  CHECK(guest.read(version, handle, 0, 5) == Bytes{'L', 'i', 'n', 'u', 'x'});
 }
 
 }  // namespace
