@@ -105,6 +105,20 @@ std::span<const u8> Block::config() const {
   return {reinterpret_cast<const u8*>(&config_), sizeof config_};
 }
 
+Result<void> Block::grow(u64 bytes) {
+  const u64 before = config_.capacity * kSectorSize;
+  if (bytes < before) {
+    return with_hint(
+        fail(ErrorKind::kBusy, "cannot resize disk {}: it has {} bytes now, and the guest uses {}",
+             image_.name(), bytes, before),
+        fmt::format("a disk only grows: `truncate -s {}` makes it what it was", before));
+  }
+  if (bytes == before) return {};
+  config_.capacity = bytes / kSectorSize;
+  config_changed();  // virtio 1.2, 5.2.5.1: the driver reads the capacity again
+  return {};
+}
+
 Task<> Block::run(Queue& queue, u16) {
   TaskScope requests;
   for (;;) {

@@ -4,7 +4,7 @@
 // A request is one coroutine. Whatever is acknowledged as durable is: a flush waits for the writes that were
 // in flight when it came, then for an fdatasync that succeeded; for a driver without VIRTIO_BLK_F_FLUSH every
 // write has such an fdatasync behind it. An image that is cut while the VM runs keeps its capacity: reads
-// behind its end fail, writes make it grow again.
+// behind its end fail, writes make it grow again. One that grows has its new capacity when the owner says so.
 #pragma once
 
 #include <linux/virtio_blk.h>
@@ -42,6 +42,10 @@ class Block final : public VirtioDevice {
   void start(u64 features) override { negotiated_ = features; }
   Task<> run(Queue& queue, u16 index) override;
   void reset() override { negotiated_ = 0; }
+
+  const DiskImage& image() const { return image_; }
+  // Tells the driver that the disk has `bytes` now, in whole sectors. Refuses fewer than before.
+  Result<void> grow(u64 bytes);
 
  private:
   // Data on its way between a request's buffers and the disk. Both sides advance as parts of it are done.

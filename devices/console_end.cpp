@@ -27,6 +27,7 @@ bool may_pass(i32 error) {
 
 Result<std::unique_ptr<ConsoleEnd>> ConsoleEnd::open(Io& io, const ConsoleConfig& config, Log& log) {
   std::unique_ptr<ConsoleEnd> end(new ConsoleEnd(io, log));
+  if (config.backlog) end->viewers_.keep_backlog();
   switch (config.kind) {
     case ConsoleConfig::Kind::kOff:
       break;
@@ -77,6 +78,7 @@ void ConsoleEnd::close() {
   input_ops_.cancel_all();
   input_wanted_.resume_all();
   if (writing_) tasks_.spawn(cut_off_output());
+  viewers_.close(kGrace);
   report_dropped();
 }
 
@@ -146,6 +148,11 @@ void ConsoleEnd::stage(std::span<const u8> bytes) {
   if (escape_.quit() && on_quit_) std::exchange(on_quit_, nullptr)();
 }
 
+void ConsoleEnd::typed(std::span<const u8> bytes) {
+  staged_.push(bytes);
+  deliver();
+}
+
 void ConsoleEnd::deliver() {
   while (!staged_.empty() && reader_) {
     const u64 taken = reader_->take_input(staged_.front());
@@ -157,12 +164,14 @@ void ConsoleEnd::deliver() {
 void ConsoleEnd::reader_ready() {
   deliver();
   if (wants_input()) input_wanted_.resume_one();
+  if (has_room()) viewers_.input_ready();
 }
 
 // --- output
 
 void ConsoleEnd::write(std::span<const u8> bytes) {
   if (closing_) return;
+  viewers_.write(bytes);
   if (sink_) return sink_({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (output_fd_ < 0) {
     if (listener_) keep_for_next_client(bytes);

@@ -17,6 +17,7 @@
 #include <uvmm/uvmm.hpp>
 
 #include "devices/byte_ring.h"
+#include "devices/console_viewers.h"
 #include "devices/escape_filter.h"
 #include "devices/unix_listener.h"
 #include "vmm/base/fd.h"
@@ -39,11 +40,12 @@ class ConsoleReader {
   ~ConsoleReader() = default;
 };
 
-class ConsoleEnd {
+class ConsoleEnd final : private ConsoleViewers::Input {
  public:
   static constexpr u64 kOutputBytes = 256_KiB;  // the most that waits to be written
   static constexpr u64 kBacklogBytes = 64_KiB;  // the last output that a socket's next client is shown
   static constexpr u64 kInputBytes = 4_KiB;     // the most that is read at once
+  static_assert(kInputBytes >= ConsoleViewers::kInputBytes);
 
   // Opens what `config` names, whose kind is not kOff.
   static Result<std::unique_ptr<ConsoleEnd>> open(Io& io, const ConsoleConfig& config, Log& log);
@@ -52,6 +54,8 @@ class ConsoleEnd {
 
   // Begins to serve. `on_quit` is called once, when the user has typed the escape that ends the VM.
   void start(std::function<void()> on_quit = {});
+  // Shows the output to `socket`, too, and takes input from there. False if there are too many of them.
+  bool add_viewer(Fd socket) { return viewers_.add(std::move(socket)); }
   void set_reader(ConsoleReader* reader) { reader_ = reader; }
 
   // Output from the guest. Never waits.
@@ -64,16 +68,19 @@ class ConsoleEnd {
   // The end: input is no longer read; what has been written by now gets a second to go out. It is over when
   // closed(), and only then may the object go away.
   void close();
-  bool closed() const { return tasks_.empty(); }
+  bool closed() const { return tasks_.empty() && viewers_.closed(); }
 
  private:
-  ConsoleEnd(Io& io, Log& log) : input_ops_(io), output_ops_(io), timer_ops_(io), log_(log) {}
+  ConsoleEnd(Io& io, Log& log)
+      : input_ops_(io), output_ops_(io), timer_ops_(io), viewers_(io, *this), log_(log) {}
   Result<void> open_file(const std::string& path);
   void use_output(int fd);
 
   Task<> serve_clients();
   Task<> read_input(int fd);
   bool wants_input() const;
+  bool has_room() const override { return staged_.size() < kInputBytes; }
+  void typed(std::span<const u8> bytes) override;
   void stage(std::span<const u8> bytes);
   void deliver();
 
@@ -88,6 +95,7 @@ class ConsoleEnd {
   OpGroup input_ops_;  // three, because they are cancelled apart
   OpGroup output_ops_;
   OpGroup timer_ops_;
+  ConsoleViewers viewers_;
   Log& log_;
   TaskScope tasks_;
   bool closing_ = false;
@@ -110,7 +118,7 @@ class ConsoleEnd {
   WaitList input_wanted_;
   std::array<u8, kInputBytes> typed_;
   std::array<u8, kInputBytes + 1> filtered_;
-  ByteRing staged_{2 * kInputBytes};  // what the guest has not taken yet
+  ByteRing staged_{3 * kInputBytes};  // what the guest has not taken yet
   bool has_escape_ = false;
   EscapeFilter escape_;
   std::function<void()> on_quit_;

@@ -164,4 +164,16 @@ Result<DiskImage> DiskImage::open(const DiskConfig& config, bool read_only) {
   return DiskImage(std::move(fd), config.path, read_only, geometry);
 }
 
+Result<u64> DiskImage::current_bytes() const {
+  struct stat status{};
+  Geometry current = geometry_;
+  if (::fstat(fd_.get(), &status) < 0) return open_failure(name_, errno, read_only_, false);
+  if (S_ISBLK(status.st_mode))
+    current.bytes = UVMM_TRY(block_device_geometry(fd_.get(), name_)).bytes;
+  else
+    current.bytes = static_cast<u64>(status.st_size);
+  UVMM_CHECK(check_size(current, name_));
+  return current.bytes;
+}
+
 }  // namespace uvmm

@@ -40,6 +40,8 @@ class DiskImage {
   const std::string& name() const { return name_; }  // for messages
   bool read_only() const { return read_only_; }
   const Geometry& geometry() const { return geometry_; }
+  // How large it is now, which somebody else may have changed. Refuses a size that open() would.
+  Result<u64> current_bytes() const;
 
  private:
   Fd fd_;

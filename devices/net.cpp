@@ -108,7 +108,7 @@ void Net::reset() {
   for (const auto& receiver : receivers_) receiver->reset();
   std::ranges::fill(transmitters_, Transmitter{});
   std::ranges::copy(options_.mac, config_.mac);
-  config_.status = end_.link_up() ? VIRTIO_NET_S_LINK_UP : 0;
+  config_.status = link_up() ? VIRTIO_NET_S_LINK_UP : 0;
 }
 
 // virtio 1.2, 5.1.2: it comes after the pairs, of which without VIRTIO_NET_F_MQ there is one.
@@ -177,6 +177,7 @@ Task<> Net::send(Queue& queue, u16 pair, DescriptorChain chain) {  // virtio 1.2
     log_.guest("{}: a frame without a valid header was dropped", options_.name);
     co_return;
   }
+  if (!plugged_in_) co_return;
   virtio_net_hdr_v1 passed_on = normal_net_header(*header);
   const std::span<const iovec> frame = chain.readable_behind({&passed_on, sizeof passed_on});
   // A pair that the driver has switched off may still have frames.
@@ -196,8 +197,14 @@ void Net::sent(Transmitter& transmitter, i32 done) {
   }
 }
 
+void Net::plug_in(bool plugged_in) {
+  plugged_in_ = plugged_in;
+  for (const auto& receiver : receivers_) receiver->plug_in(plugged_in);
+  link_changed();
+}
+
 void Net::link_changed() {
-  const bool up = end_.link_up();
+  const bool up = link_up();
   const bool was_up = config_.status & VIRTIO_NET_S_LINK_UP;
   if (up == was_up) return;
   config_.status = up ? VIRTIO_NET_S_LINK_UP : 0;

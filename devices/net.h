@@ -44,6 +44,9 @@ class Net final : public VirtioDevice, private NetLinkListener {
   Task<> run(Queue& queue, u16 index) override;
   void reset() override;
 
+  // As if the cable were plugged in, or pulled out: then no frame goes either way.
+  void plug_in(bool plugged_in);
+
  private:
   struct Transmitter {
     bool refused = false;  // by the host, since the last attempt began
@@ -69,6 +72,7 @@ class Net final : public VirtioDevice, private NetLinkListener {
   bool set_guest_offloads(Segments& data);
 
   void link_changed() override;
+  bool link_up() const { return plugged_in_ && end_.link_up(); }
 
   NetEnd& end_;
   const NetOptions options_;
@@ -76,6 +80,7 @@ class Net final : public VirtioDevice, private NetLinkListener {
   std::vector<u16> queue_sizes_;
   virtio_net_config config_{};
   u64 negotiated_ = 0;
+  bool plugged_in_ = true;
 
   std::vector<std::unique_ptr<NetReceiver>> receivers_;  // one for each pair
   std::vector<Transmitter> transmitters_;

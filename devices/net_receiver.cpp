@@ -96,7 +96,7 @@ Task<> NetReceiver::run() {
         const bool found = co_await wait_for_room(bytes);
         room = found;
       }
-      if (room) give(bytes);
+      if (room && plugged_in_) give(bytes);
     }
   }
   running_ = false;

@@ -38,6 +38,8 @@ class NetReceiver {
   bool can_run() const { return queue_ && switched_on_ && !running_; }
   void switch_on(bool on) { switched_on_ = on; }
   bool switched_on() const { return switched_on_; }
+  // Without it, frames that come are thrown away.
+  void plug_in(bool plugged_in) { plugged_in_ = plugged_in; }
   // The driver may now be given other frames than before.
   void set_offloads(u64 features);
   // Throws away what the host has ready: it is for the driver that was there before.
@@ -75,6 +77,7 @@ class NetReceiver {
   bool merge_ = false;
   bool switched_on_ = false;
   bool running_ = false;
+  bool plugged_in_ = true;
   u64 wanted_bytes_ = 0;    // that buffers are held ready for
   u64 expected_bytes_ = 0;  // of the next frame, about: the longest of late
 

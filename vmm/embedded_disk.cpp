@@ -34,11 +34,7 @@ i32 result_of(const Op& op, int error) {
 }  // namespace
 
 Result<std::unique_ptr<EmbeddedDisk>> EmbeddedDisk::create(Io& inner, const DiskConfig& config) {
-  const u64 bytes = config.disk->bytes();
-  if (bytes == 0 || bytes % kSectorSize != 0) {
-    return fail(ErrorKind::kBadData, "cannot use disk {}: its size, {} bytes, is not a multiple of {}",
-                config.path, bytes, kSectorSize);
-  }
+  UVMM_CHECK(size_of(*config.disk, config.path));
   Fd wake_fd = UVMM_TRY(create_eventfd());
   return std::unique_ptr<EmbeddedDisk>(new EmbeddedDisk(inner, config, std::move(wake_fd)));
 }
@@ -60,6 +56,13 @@ EmbeddedDisk::EmbeddedDisk(Io& inner, const DiskConfig& config, Fd wake_fd)
     self.finish_completed();
     if (!self.idle()) self.await_completions();
   };
+}
+
+Result<u64> EmbeddedDisk::size_of(const Disk& disk, const std::string& name) {
+  const u64 bytes = disk.bytes();
+  if (bytes != 0 && bytes % kSectorSize == 0) return bytes;
+  return fail(ErrorKind::kBadData, "cannot use disk {}: its size, {} bytes, is not a multiple of {}", name,
+              bytes, kSectorSize);
 }
 
 EmbeddedDisk::~EmbeddedDisk() {

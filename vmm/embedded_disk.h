@@ -29,6 +29,8 @@ class EmbeddedDisk final : public Io {
 
   // What the block device takes for the image.
   DiskImage image() const;
+  // How large the Disk says that it is, where that can be.
+  Result<u64> current_bytes() const { return size_of(disk_, name_); }
 
   // Whether all requests have been completed.
   bool idle() const { return requests_out_ == 0; }
@@ -64,6 +66,7 @@ class EmbeddedDisk final : public Io {
   };
 
   EmbeddedDisk(Io& inner, const DiskConfig& config, Fd wake_fd);
+  static Result<u64> size_of(const Disk& disk, const std::string& name);
   static bool is_for_disk(const Op& op);
   Request& new_request();
   void await_completions();

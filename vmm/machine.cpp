@@ -205,7 +205,7 @@ Result<void> Machine::start_vcpus() {
 
 Outcome Machine::run() {
   const WriteSignalsBlock no_write_signals;
-  if (console_end_) console_end_->start([this] { end(End::kStopped); });
+  if (console_end_) console_end_->start([this] { end(End::kStopped, {}, true); });
   {
     const std::lock_guard lock(pause_mutex_);  // of the two events the start is the first
     phase_.store(Phase::kRunning);
@@ -379,12 +379,12 @@ void Machine::tell_panic(std::string_view detail) {
 }
 
 // The first end counts; what follows from it (the other vCPUs' ends, say) does not.
-void Machine::end(End how, std::string detail) {
+void Machine::end(End how, std::string detail, bool by_escape) {
   {
     const std::lock_guard lock(end_mutex_);
     if (has_ended_) return;
     has_ended_ = true;
-    outcome_ = {how, std::move(detail)};
+    outcome_ = {how, std::move(detail), by_escape};
   }
   uring_->stop();
 }

@@ -17,10 +17,12 @@
 
 #include "boot/cmdline.h"
 #include "devices/balloon.h"
+#include "devices/block.h"
 #include "devices/console.h"
 #include "devices/console_end.h"
 #include "devices/disk_image.h"
 #include "devices/fuse/share.h"
+#include "devices/net.h"
 #include "devices/net_end.h"
 #include "devices/power_button.h"
 #include "devices/vsock.h"
@@ -60,6 +62,12 @@ class Machine final : private ExitHandler {
   MemoryStatistics memory_statistics();
   u64 balloon_bytes() const { return balloon_ ? balloon_->actual_bytes() : 0; }
 
+  // From machine_requests.cpp.
+  Result<u64> resize_disk(std::size_t index);
+  Result<void> plug_in_net(std::size_t index, bool plugged_in);
+  Result<void> attach_console(Fd socket);
+  void set_log_level(LogLevel level) { log_.set_level(level); }
+
   std::string_view cmdline() const { return cmdline_; }
   State state() const;
   Statistics statistics() const;
@@ -76,12 +84,12 @@ class Machine final : private ExitHandler {
   Result<void> open_net_ends(const Config& config);
   Result<void> attach_devices(const Config& config, std::vector<DiskImage> disks,
                               std::vector<fuse::Share> shares);
-  Result<void> attach_console(const ConsoleConfig& config, const DeviceBus::Host& host);
+  Result<void> attach_console_device(const ConsoleConfig& config, const DeviceBus::Host& host);
 
   void set_paused(bool paused);
   void tell_panic(std::string_view detail);
   Task<> press_power_button(std::optional<std::chrono::milliseconds> deadline);
-  void end(End how, std::string detail = {});
+  void end(End how, std::string detail = {}, bool by_escape = false);
   End what_reset_means() const;
 
   void pio_read(u16 port, std::span<u8> bytes) override;
@@ -108,6 +116,12 @@ class Machine final : private ExitHandler {
   std::vector<std::unique_ptr<NetEnd>> net_ends_;  // as in the configuration
   std::unique_ptr<VsockHost> vsock_host_;
   std::unique_ptr<DeviceBus> bus_;
+  struct AttachedDisk {
+    Block* block;
+    const EmbeddedDisk* embedded;  // in place of an image, or null
+  };
+  std::vector<AttachedDisk> disks_;      // on the bus, as in the configuration
+  std::vector<Net*> nets_;               // likewise
   Console* console_ = nullptr;           // on the bus, if there is one
   Vsock* vsock_ = nullptr;               // likewise
   PowerButton* power_button_ = nullptr;  // likewise

@@ -66,12 +66,15 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
   for (const DiskConfig& disk : config.disks) {
     const BlockOptions options{.serial = disk.serial, .queues = disk.queues ? disk.queues : by_default};
     std::unique_ptr<Block> block;
+    const EmbeddedDisk* embedded = nullptr;
     if (disk.disk) {
       EmbeddedDisk& door = *embedded_disks_.emplace_back(UVMM_TRY(EmbeddedDisk::create(*uring_, disk)));
+      embedded = &door;
       block = std::make_unique<Block>(door, door.image(), options, log_);
     } else {
       block = std::make_unique<Block>(*uring_, std::move(*image++), options, log_);
     }
+    disks_.push_back({block.get(), embedded});
     bus_->attach(std::move(block), "disk " + disk.path, host);
   }
   for (u32 i = 0; i < config.nets.size(); ++i) {
@@ -79,6 +82,7 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     const MacAddress mac = net.mac.value_or(default_mac(config.name, *net_ends_[i], i));
     const NetOptions options{.name = name_of(net), .mac = mac, .mtu = net.mtu, .queue_size = net.queue_size};
     auto device = std::make_unique<Net>(*uring_, *net_ends_[i], options, log_);
+    nets_.push_back(device.get());
     bus_->attach(std::move(device), options.name, host);
   }
   for (fuse::Share& share : shares) {
@@ -87,7 +91,8 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
     bus_->attach(std::move(fs), std::move(name), host);
   }
   has_shares_ = !shares.empty();
-  if (config.console.kind != ConsoleConfig::Kind::kOff) UVMM_CHECK(attach_console(config.console, host));
+  if (config.console.kind != ConsoleConfig::Kind::kOff)
+    UVMM_CHECK(attach_console_device(config.console, host));
   if (config.vsock) {
     vsock_host_ = UVMM_TRY(VsockHost::open(config.vsock->path, config.vsock->listeners));
     auto vsock = std::make_unique<Vsock>(*uring_, *vsock_host_, config.vsock->cid, log_);
@@ -116,7 +121,7 @@ Result<void> Machine::attach_devices(const Config& config, std::vector<DiskImage
   return {};
 }
 
-Result<void> Machine::attach_console(const ConsoleConfig& config, const DeviceBus::Host& host) {
+Result<void> Machine::attach_console_device(const ConsoleConfig& config, const DeviceBus::Host& host) {
   ConsoleConfig console = config;
   if (console.kind == ConsoleConfig::Kind::kSink) {
     std::array<int, 2> ends{};

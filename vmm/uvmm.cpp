@@ -67,6 +67,18 @@ MemoryStatistics Vm::memory_statistics() {
 std::uint64_t Vm::balloon_bytes() const {
   return machine_->balloon_bytes();
 }
+Result<std::uint64_t> Vm::resize_disk(std::size_t index) {
+  return machine_->resize_disk(index);
+}
+Result<void> Vm::plug_in_net(std::size_t index, bool plugged_in) {
+  return machine_->plug_in_net(index, plugged_in);
+}
+Result<void> Vm::attach_console(int socket) {
+  return machine_->attach_console(Fd(socket));
+}
+void Vm::set_log_level(LogLevel level) {
+  machine_->set_log_level(level);
+}
 std::string_view Vm::cmdline() const {
   return machine_->cmdline();
 }

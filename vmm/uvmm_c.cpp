@@ -191,6 +191,21 @@ void uvmm_vm_memory_statistics(uvmm_vm* vm, uvmm_memory_statistics* result) {
                  .major_faults = said.major_faults.value_or(UINT64_MAX),
                  .minor_faults = said.minor_faults.value_or(UINT64_MAX)});
 }
+int uvmm_vm_resize_disk(uvmm_vm* vm, size_t disk, uint64_t* bytes, uvmm_error** error) {
+  Result<std::uint64_t> size = vm->vm.resize_disk(disk);
+  if (!size) return conclude(std::unexpected(std::move(size.error())), error);
+  if (bytes) *bytes = *size;
+  return 0;
+}
+int uvmm_vm_plug_in_net(uvmm_vm* vm, size_t net, int plugged_in, uvmm_error** error) {
+  return conclude(vm->vm.plug_in_net(net, plugged_in != 0), error);
+}
+int uvmm_vm_attach_console(uvmm_vm* vm, int socket, uvmm_error** error) {
+  return conclude(vm->vm.attach_console(socket), error);
+}
+void uvmm_vm_set_log_level(uvmm_vm* vm, uvmm_log_level level) {
+  vm->vm.set_log_level(static_cast<LogLevel>(level));
+}
 int uvmm_vm_connect_vsock(uvmm_vm* vm, uint32_t port, uvmm_error** error) {
   Result<int> connected = vm->vm.connect_vsock(port);
   if (connected) return *connected;

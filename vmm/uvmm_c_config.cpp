@@ -90,7 +90,8 @@ ConsoleConfig translate_console(const uvmm_config& given) {
                         .input_fd = given.console_input_fd,
                         .output_fd = given.console_output_fd,
                         .escape = given.console_escape != 0,
-                        .path = text(given.console_path)};
+                        .path = text(given.console_path),
+                        .backlog = given.console_backlog != 0};
   if (const auto output = given.console_output) {
     console.sink = [output, context = given.console_context](std::string_view bytes) {
       output(context, bytes.data(), bytes.size());

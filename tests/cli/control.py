@@ -91,6 +91,20 @@ class Checker:
         self.seen.add((route, method.lower(), status))
         return value
 
+    def check_console(self, *fields):
+        """The console's answer ends with its head: nothing is printed there."""
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(PATIENCE)
+        client.connect(str(self.path))
+        client.sendall("\r\n".join(["GET /v1/console HTTP/1.1", *fields, "", ""]).encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        status, documented = int(head.split()[1]), self.document["paths"]["/v1/console"]["get"]["responses"]
+        assert str(status) in documented, head
+        self.seen.add(("/v1/console", "get", status))
+        return client, status
+
     def finish(self):
         documented = {
             (route, method, int(status))
@@ -108,9 +122,12 @@ class Checker:
 def openapi(directory):
     path = directory / "socket"
     (directory / "disk").write_bytes(bytes(4096))
+    network, cable = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     vm = subprocess.Popen([UVMM, "--kernel", str(directory / "bzImage"), "--memory", "64M", "--control", str(path),
                            "--disk", str(directory / "disk"), "--uuid", "01234567-89ab-cdef-0123-456789abcdef",
-                           "--vsock", f"3,path={directory}/vsock", "--share", f"{directory}/share"])
+                           "--net", f"socket={network.fileno()}", "--console", f"file={directory}/console",
+                           "--vsock", f"3,path={directory}/vsock", "--share", f"{directory}/share"],
+                          pass_fds=[network.fileno()])
     wait_until(path.exists)
     checker = Checker(path)
     check = checker.check
@@ -131,6 +148,24 @@ def openapi(directory):
         assert check(200, "PUT", "/v1/vm/state", {"state": state}) == {"state": state}
         assert check(200, "GET", "/v1/vm")["state"] == state
 
+    os.truncate(directory / "disk", 8192)
+    grown = check(200, "PATCH", "/v1/disks/{id}", {"resize": True}, target="/v1/disks/disk0")
+    assert grown == {"id": "disk0", "size_bytes": 8192}, grown
+    os.truncate(directory / "disk", 4096)
+    refused = check(409, "PATCH", "/v1/disks/{id}", {"resize": True}, target="/v1/disks/disk0")
+    assert "8192" in refused["detail"] and "only grows" in refused["hint"], refused
+    check(404, "PATCH", "/v1/disks/{id}", {"resize": True}, target="/v1/disks/disk1")
+    for link in ("down", "up"):
+        check(200, "PATCH", "/v1/nets/{id}", {"link": link}, target="/v1/nets/net0")
+    check(404, "PATCH", "/v1/nets/{id}", {"link": "up"}, target="/v1/nets/net1")
+    for kind in ("disks", "nets", "shares"):
+        assert "hot-plug" in check(409, "POST", f"/v1/{kind}", {"path": "/a"})["detail"]
+    watcher, status = checker.check_console()
+    assert status == 200
+    user, status = checker.check_console("Connection: Upgrade", "Upgrade: uvmm-console")
+    assert status == 101
+    user.sendall(b"typed to a guest that does not listen\n")
+
     for route, methods in checker.document["paths"].items():
         for method in methods:
             check(400, method.upper(), route, target=f"{route}?unknown=1")
@@ -143,14 +178,16 @@ def openapi(directory):
 
     check(202, "POST", "/v1/vm/reboot")
     assert vm.wait(PATIENCE) == 80
+    assert watcher.recv(1) == b"" and user.recv(1) == b"", "a console outlives its VM"
     assert not path.exists()
 
     vm = subprocess.Popen([UVMM, "--kernel", str(directory / "bzImage"), "--control", str(path)])
     wait_until(path.exists)
     check(202, "PUT", "/v1/vm/state", {"state": "stopped", "mode": "force"})
     assert vm.wait(PATIENCE) == 128 + signal.SIGTERM
-    vm = subprocess.Popen([UVMM, "--kernel", str(directory / "bzImage"), "--control", str(path)])
+    vm = subprocess.Popen([UVMM, "--kernel", str(directory / "bzImage"), "--control", str(path), "--console", "off"])
     wait_until(path.exists)
+    check(409, "GET", "/v1/console")
     ended = check(200, "PUT", "/v1/vm/state", {"state": "stopped", "timeout_s": 1}, target="/v1/vm/state?wait=true")
     assert ended == {"state": "stopped", "reason": "stopped", "exit_status": 143}, ended
     assert vm.wait(PATIENCE) == 143

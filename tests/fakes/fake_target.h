@@ -2,6 +2,8 @@
 // FakeTarget: a VM for the control socket that only remembers what was asked of it. One thread at a time.
 #pragma once
 
+#include <condition_variable>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@ class FakeTarget final : public Target {
   std::optional<Balloon> memory = Balloon{.target = 0, .actual = 4096, .memory = 512 << 20};
   LogLevel level = LogLevel::kWarning;
   Statistics counted;
+  std::optional<Error> refuses;  // a resize
 
   State state() const override { return current; }
   nlohmann::ordered_json describe() const override {
@@ -53,10 +56,42 @@ class FakeTarget final : public Target {
     memory->target = bytes;
   }
 
+  Result<std::uint64_t> resize_disk(std::size_t index) override {
+    if (index > 0) return std::unexpected(Error{ErrorKind::kNoInput, "there is no disk 1", {}});
+    if (refuses) return std::unexpected(*refuses);
+    calls.emplace_back("resize disk");
+    return 4096;
+  }
+  Result<void> plug_in_net(std::size_t index, bool plugged_in) override {
+    if (index > 0) return std::unexpected(Error{ErrorKind::kNoInput, "there is no network device 1", {}});
+    calls.emplace_back(plugged_in ? "plug in net" : "unplug net");
+    return {};
+  }
+
+  bool console = true;
+  bool has_console() const override { return console; }
+  Result<void> attach_console(Fd client) override {
+    const std::lock_guard lock(viewer_mutex_);
+    viewer_ = std::move(client);
+    viewer_came_.notify_one();
+    return {};
+  }
+  // The next one, which is waited for.
+  Fd take_viewer() {
+    std::unique_lock lock(viewer_mutex_);
+    viewer_came_.wait(lock, [this] { return static_cast<bool>(viewer_); });
+    return std::move(viewer_);
+  }
+
   LogLevel log_level() const override { return level; }
   void set_log_level(LogLevel wanted) override { level = wanted; }
 
   Statistics statistics() const override { return counted; }
+
+ private:
+  std::mutex viewer_mutex_;
+  std::condition_variable viewer_came_;
+  Fd viewer_;
 };
 
 }  // namespace uvmm::control

@@ -5,6 +5,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -242,6 +243,54 @@ TEST_CASE("payload: a console whose output is the embedding program's") {
   CHECK(vm.send_console_input("typed ahead") == 11);
   CHECK(vm.run().end == End::kPowerOff);
   CHECK(output == "hello from the guest\n");
+}
+
+TEST_CASE("payload: a disk that grows does so for a guest that runs") {
+  MemoryDisk served(4096);
+  const TemporaryFile image(8192);
+  Payload payload("idle");
+  payload.config.disks = {{.path = "served", .disk = &served}, {.path = image.path()}};
+  Vm vm = payload.create();
+  CHECK(vm.resize_disk(1).error().kind == ErrorKind::kBusy);  // there is nobody yet who could
+  REQUIRE(vm.start());
+  while (vm.state() == State::kCreated) std::this_thread::sleep_for(1ms);
+  vm.pause();
+  served.content.resize(8192);
+  CHECK(vm.resize_disk(0) == 8192u);
+  CHECK(vm.resize_disk(1) == 8192u);
+  std::filesystem::resize_file(image.path(), 4096);
+  CHECK(vm.resize_disk(1).error().kind == ErrorKind::kBusy);
+  std::filesystem::resize_file(image.path(), 12288);
+  CHECK(vm.resize_disk(1) == 12288u);
+  CHECK(vm.resize_disk(2).error().kind == ErrorKind::kNoInput);
+  CHECK_FALSE(vm.plug_in_net(0, true));
+  vm.stop();
+  vm.wait();
+  CHECK(vm.resize_disk(1).error().kind == ErrorKind::kBusy);
+}
+
+TEST_CASE("payload: who comes to a console late, from before the start on, sees what was printed") {
+  Payload payload("hello");
+  payload.config.console = {
+      .kind = ConsoleConfig::Kind::kSink, .sink = [](std::string_view) {}, .backlog = true};
+  Vm vm = payload.create();
+  std::array<int, 2> ends{};
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+  REQUIRE(vm.attach_console(ends[1]));
+  CHECK(vm.run().end == End::kPowerOff);
+  std::string text(1000, '\0');
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(::recv(ends[0], text.data(), text.size(), 0), 0)));
+  CHECK(text == "hello from the guest\n");
+  CHECK(::recv(ends[0], text.data(), 1, 0) == 0);
+  ::close(ends[0]);
+
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+  CHECK(vm.attach_console(ends[1]));  // whose end it was, at once
+  CHECK(::recv(ends[0], text.data(), 1, 0) == 0);
+  ::close(ends[0]);
+  payload.config.console = {};
+  Vm without = payload.create();
+  CHECK_FALSE(without.attach_console(-1));
 }
 
 TEST_CASE("payload: input that no guest reads is taken as far as there is room") {

@@ -25,6 +25,38 @@ TEST_CASE("block: the configuration says capacity, block size and segments") {
   CHECK(f.block.device_id() == 2);
 }
 
+TEST_CASE("block: a disk grows when its owner says so, which the driver hears of") {
+  struct Listener final : ConfigChangeListener {
+    void config_changed() override { ++changes; }
+    u32 changes = 0;
+  } listener;
+  Fixture f;
+  f.block.set_listener(&listener);
+  CHECK(f.byte(f.read(kSectors, 512)) == VIRTIO_BLK_S_IOERR);
+  REQUIRE(f.block.grow((kSectors + 1) * kSectorSize));
+  virtio_blk_config config{};
+  std::memcpy(&config, f.block.config().data(), sizeof config);
+  CHECK(config.capacity == kSectors + 1);
+  CHECK(listener.changes == 1);
+  f.read(kSectors, 512);
+  CHECK(f.io.size() == 1);
+  CHECK(f.byte(f.read(kSectors + 1, 512)) == VIRTIO_BLK_S_IOERR);
+  REQUIRE(f.block.grow((kSectors + 1) * kSectorSize));
+  CHECK(listener.changes == 1);
+  f.block.set_listener(nullptr);
+}
+
+TEST_CASE("block: a disk that would shrink stays as it is") {
+  Fixture f;
+  const Result<void> shrunk = f.block.grow((kSectors - 1) * kSectorSize);
+  REQUIRE_FALSE(shrunk);
+  CHECK(shrunk.error().kind == ErrorKind::kBusy);
+  CHECK(shrunk.error().message ==
+        "cannot resize disk a.img: it has 32256 bytes now, and the guest uses 32768");
+  f.read(kSectors - 1, 512);
+  CHECK(f.io.size() == 1);
+}
+
 TEST_CASE("block: a writable disk offers flush, discard and write zeroes") {
   Fixture f;
   CHECK(has_feature(f.block.features(), VIRTIO_BLK_F_FLUSH));

@@ -219,6 +219,7 @@ TEST_CASE("config file: --print-config refuses what cannot be TOML") {
   Settings settings;
   settings.config.kernel = "\xff";
   CHECK_FALSE(print_config(settings));
+  CHECK_FALSE(print_config_json(settings));
 }
 
 TEST_CASE("[case 165] config file: 10000 levels of nesting are refused") {

@@ -71,6 +71,39 @@ TEST_CASE("console end: a sink is given the output at once") {
   CHECK(end->closed());
 }
 
+TEST_CASE("console end: viewers see what is written, and type beside the one whose console it is") {
+  Streams s;
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  const Fd client(ends[0]);
+  CHECK(s.end->add_viewer(Fd(ends[1])));
+  s.end->write(bytes("printed"));
+  CHECK(s.writes() == "printed");
+  const auto shown = s.io.bytes_of(s.io.find(Op::Kind::kSend));
+  CHECK(std::string(shown.begin(), shown.end()) == "printed");
+  REQUIRE(::send(client.get(), "\x01x", 2, 0) == 2);
+  s.io.finish(1, POLLIN);
+  CHECK(s.reader.got == "\x01x");  // the escape is not a viewer's
+  CHECK(s.quits == 0);
+}
+
+TEST_CASE("[case 137] console end: viewers, too, are not read while the guest has no room") {
+  Streams s;
+  s.reader.room = 0;
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  const Fd client(ends[0]);
+  REQUIRE(s.end->add_viewer(Fd(ends[1])));
+  const std::string much(ConsoleEnd::kInputBytes, 'k');
+  REQUIRE(::send(client.get(), much.data(), much.size(), 0) == static_cast<ssize_t>(much.size()));
+  s.io.finish(1, POLLIN);
+  CHECK(s.io.size() == 1);  // the owner's
+  s.reader.room = 1 << 20;
+  s.end->reader_ready();
+  CHECK(s.reader.got == much);
+  CHECK(s.io.size() == 2);
+}
+
 TEST_CASE("console end: the end of the input is not asked about again") {
   const i32 result = GENERATE(0, -EIO);
   Streams s;

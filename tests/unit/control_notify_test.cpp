@@ -58,6 +58,17 @@ TEST_CASE("control notify: of what a guest says only its state is passed on") {
   CHECK(for_manager("").empty());
 }
 
+TEST_CASE("control notify: an exit status of the guest's is a number that a process may end with") {
+  CHECK(exit_status_of("EXIT_STATUS=7\n") == 7);
+  CHECK(exit_status_of("X_SYSTEMD_SHUTDOWN=poweroff\nEXIT_STATUS=0") == 0);
+  CHECK(exit_status_of("EXIT_STATUS=255\n") == 255);
+  CHECK_FALSE(exit_status_of("READY=1\nSTATUS=EXIT_STATUS=1\n"));
+  for (const char* const line : {"EXIT_STATUS=", "EXIT_STATUS=256", "EXIT_STATUS=-1", "EXIT_STATUS=1x",
+                                 "EXIT_STATUS=SIGKILL", "EXIT_STATUS=99999999999999999999"})
+    CHECK_FALSE(exit_status_of(line));
+  CHECK(for_manager("EXIT_STATUS=7\nX_SYSTEMD_UNIT_ACTIVE=multi-user.target\n").empty());
+}
+
 TEST_CASE("control notify: without a service manager that waits there is nothing") {
   ::unsetenv("NOTIFY_SOCKET");
   Config config;
@@ -103,6 +114,13 @@ TEST_CASE("control notify: the guest is told a port, behind which its words reac
   CHECK(manager.heard() == "READY=1\n");
   char byte;
   CHECK(::recv(guest.get(), &byte, 1, 0) == 0);  // closed at once
+  CHECK(listening.exit_status() == 0);
+  const Fd again(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::connect(again.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  ::send(again.get(), "EXIT_STATUS=9\n", 14, MSG_NOSIGNAL);
+  ::shutdown(again.get(), SHUT_WR);
+  CHECK(::recv(again.get(), &byte, 1, 0) == 0);
+  CHECK(listening.exit_status() == 9);
   listening.stopping();
   CHECK(manager.heard() == "STOPPING=1\nSTATUS=The VM has ended");
 

@@ -108,6 +108,59 @@ TEST_CASE_METHOD(Fixture, "control router: a balloon's size is a number or a siz
   CHECK(ask("PUT", "/v1/balloon", R"({"target":0})").response.status == 409);
 }
 
+TEST_CASE_METHOD(Fixture, "control router: a disk is told its new size") {
+  CHECK(ask("PATCH", "/v1/disks/disk0", R"({"resize":true})").response.body ==
+        "{\"id\":\"disk0\",\"size_bytes\":4096}\n");
+  CHECK(target.calls == Calls{"resize disk"});
+  CHECK(ask("PATCH", "/v1/disks/disk1", R"({"resize":true})").response.status == 404);
+  target.refuses = Error{ErrorKind::kBusy, "it has less than the guest uses", "it only grows"};
+  const Response refused = ask("PATCH", "/v1/disks/disk0", R"({"resize":true})").response;
+  CHECK(refused.status == 409);
+  CHECK(json::parse(refused.body)["hint"] == "it only grows");
+  CHECK(target.calls.size() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "control router: a network's cable is plugged in and pulled out") {
+  CHECK(ask("PATCH", "/v1/nets/net0", R"({"link":"down"})").response.body ==
+        "{\"id\":\"net0\",\"link\":\"down\"}\n");
+  CHECK(ask("PATCH", "/v1/nets/net0", R"({"link":"up"})").response.status == 200);
+  CHECK(target.calls == Calls{"unplug net", "plug in net"});
+  CHECK(ask("PATCH", "/v1/nets/net1", R"({"link":"up"})").response.status == 404);
+}
+
+TEST_CASE_METHOD(Fixture, "[case 171] control router: an id is that of a device, written as it is told") {
+  for (const char* const id : {"", "disk", "disk00", "disk+0", "disk-1", "disk 0", "Disk0", "net0", "0",
+                               "disk1000", "disk18446744073709551616", "disk0/", "../nets/net0", "{id}"}) {
+    CAPTURE(id);
+    CHECK(ask("PATCH", std::string("/v1/disks/") + id, R"({"resize":true})").response.status == 404);
+  }
+  CHECK(ask("PATCH", "/v1/nets/disk0", R"({"link":"up"})").response.status == 404);
+  for (const char* const body : {"", "{}", R"({"resize":false})", R"({"resize":1})", R"({"size":4096})"})
+    CHECK(ask("PATCH", "/v1/disks/disk0", body).response.status == 400);
+  for (const char* const body : {"", "{}", R"({"link":true})", R"({"link":"off"})"})
+    CHECK(ask("PATCH", "/v1/nets/net0", body).response.status == 400);
+  CHECK(target.calls.empty());
+}
+
+TEST_CASE_METHOD(Fixture, "control router: a bus without hot-plug takes no more devices, and says so") {
+  for (const char* const path : {"/v1/disks", "/v1/nets", "/v1/shares"}) {
+    const Response refused = ask("POST", path, R"({"path":"/a"})").response;
+    CHECK(refused.status == 409);
+    CHECK_THAT(refused.body, Catch::Matchers::Contains("no hot-plug") && Catch::Matchers::Contains("--disk"));
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "control router: a console is watched, or with an upgrade used") {
+  const Reply watched = ask("GET", "/v1/console");
+  CHECK(watched.then == Reply::Then::kConsole);
+  CHECK(watched.response.status == 200);
+  const Reply used = router.handle({.method = "GET", .path = "/v1/console", .wants_upgrade = true});
+  CHECK(used.then == Reply::Then::kConsole);
+  CHECK(used.response.status == 101);
+  target.console = false;
+  CHECK(ask("GET", "/v1/console").response.status == 409);
+}
+
 TEST_CASE_METHOD(Fixture, "control router: the log's level is read and set") {
   CHECK(ask("GET", "/v1/log").response.body == "{\"level\":\"warning\"}\n");
   CHECK(ask("PUT", "/v1/log", R"({"level":"debug"})").response.body == "{\"level\":\"debug\"}\n");

@@ -282,6 +282,38 @@ TEST_CASE_METHOD(Fixture, "control server: of many events the last are kept, and
   }
 }
 
+TEST_CASE_METHOD(Fixture, "control server: a console's client talks to the console from then on") {
+  serve();
+  Client client = connect();
+  std::string first;
+  const Result<Answer> answer = client.upgrade("/v1/console", "uvmm-console", first);
+  REQUIRE(answer);
+  CHECK(answer->status == 101);
+  CHECK(first.empty());
+  const Fd viewer = target.take_viewer();
+  REQUIRE(::send(viewer.get(), "login: ", 7, 0) == 7);
+  CHECK(read_until(client, " ") == "login: ");
+  send(client, "root\n");
+  char typed[8] = {};
+  pollfd input{.fd = viewer.get(), .events = POLLIN, .revents = 0};
+  REQUIRE(::poll(&input, 1, 20'000) == 1);
+  CHECK(::recv(viewer.get(), typed, sizeof typed, 0) == 5);
+  CHECK(std::string_view(typed) == "root\n");
+  server->finish(ended_response("power-off", 0));  // is over without it
+  CHECK(::send(viewer.get(), "bye", 3, 0) == 3);
+}
+
+TEST_CASE_METHOD(Fixture, "control server: a client that is told what follows a console's head has it") {
+  serve();
+  const Client client = connect();
+  send(client, "GET /v1/console HTTP/1.1\r\n\r\n");
+  CHECK_THAT(read_until(client, "\r\n\r\n"), StartsWith("HTTP/1.1 200") && Contains("octet-stream"));
+  Fd viewer = target.take_viewer();
+  ::send(viewer.get(), "out", 3, 0);
+  viewer.reset();
+  CHECK(read_all(client) == "out");
+}
+
 TEST_CASE_METHOD(Fixture, "control server: at the VM's end who waits is told, and all are closed") {
   serve();
   const Client idle = connect();

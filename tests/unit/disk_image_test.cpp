@@ -58,6 +58,19 @@ TEST_CASE("disk image: a regular file is a disk of its size") {
   CHECK((::fcntl(image->fd(), F_GETFL) & (O_NONBLOCK | O_ACCMODE)) == O_RDWR);
 }
 
+TEST_CASE("disk image: its size of now is what open() would take") {
+  const Directory directory;
+  const std::string path = directory.file("a.img", 1_MiB);
+  const auto image = DiskImage::open({.path = path}, false);
+  REQUIRE(image);
+  CHECK(image->current_bytes() == 1_MiB);
+  REQUIRE(::truncate(path.c_str(), 2_MiB) == 0);
+  CHECK(image->current_bytes() == 2_MiB);
+  CHECK(image->geometry().bytes == 1_MiB);
+  REQUIRE(::truncate(path.c_str(), 2_MiB + 1) == 0);
+  CHECK_FALSE(image->current_bytes());
+}
+
 TEST_CASE("disk image: a read-only disk is opened for reading only") {
   const Directory directory;
   const auto image = DiskImage::open({.path = directory.file("a.img", 512)}, true);

@@ -88,6 +88,14 @@ TEST_CASE("embedded disk: its size is the guest's, and one that is no whole sect
   CHECK(refused.error().message.find("memory") != std::string::npos);
 }
 
+TEST_CASE("embedded disk: its size of now is what the disk says") {
+  Fixture f;
+  f.disk.size = 2 * kSectors * kSectorSize;
+  CHECK(f.door->current_bytes() == 2 * kSectors * kSectorSize);
+  f.disk.size += 1;
+  CHECK_FALSE(f.door->current_bytes());
+}
+
 TEST_CASE("embedded disk: a read is asked of the disk, with the guest's memory") {
   Fixture f;
   const auto at = f.offer(VIRTIO_BLK_T_IN, 3, 1024);

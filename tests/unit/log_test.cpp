@@ -24,6 +24,20 @@ TEST_CASE("log: a flood of messages about the guest is bounded") {
   CHECK(lines < 50);
 }
 
+TEST_CASE("log: the level can change, and what is below it is not even formatted") {
+  std::vector<std::string> lines;
+  Log log([&](LogLevel, std::string_view line) { lines.emplace_back(line); }, LogLevel::kWarning);
+  log.debug("no");
+  log.set_level(LogLevel::kDebug);
+  log.debug("yes");
+  log.set_level(LogLevel::kError);
+  for (int i = 0; i < 1000; ++i) log.guest("no");  // nor are they counted as dropped
+  log.guest_event(Event::Kind::kDeviceError, "disk a", "no");
+  log.set_level(LogLevel::kWarning);
+  log.guest("yes");
+  CHECK(lines == std::vector<std::string>{"yes", "yes"});
+}
+
 TEST_CASE("log: without a sink nothing happens") {
   Log log;
   log.error("nobody hears");

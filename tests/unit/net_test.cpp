@@ -317,6 +317,44 @@ TEST_CASE("net: the link goes down and up, and the driver is asked to announce i
   f.net.set_listener(nullptr);
 }
 
+TEST_CASE("net: a cable that is pulled out is a link that is down, through a reset, too") {
+  NetFixture f;
+  FakeListener listener;
+  f.net.set_listener(&listener);
+  f.net.plug_in(false);
+  CHECK(f.config().status == 0);
+  CHECK(listener.changes == 1);
+  f.end.set_link(false);
+  f.end.set_link(true);
+  f.stop();
+  f.net.reset();
+  CHECK(f.config().status == 0);
+  CHECK(listener.changes == 1);
+  f.net.plug_in(true);
+  CHECK(f.config().status == VIRTIO_NET_S_LINK_UP);
+  f.end.set_link(false);
+  CHECK(f.config().status == 0);
+  f.net.set_listener(nullptr);
+}
+
+TEST_CASE("net: without its cable no frame goes either way, and none is kept for later") {
+  NetFixture f;
+  f.post(1526);
+  f.net.plug_in(false);
+  f.send(NetFixture::frame(60));
+  CHECK(f.io.find(Op::Kind::kWritev) == f.io.size());
+  CHECK(f.transmitter().take_used());
+  f.arrive(NetFixture::frame(60));
+  CHECK_FALSE(f.receiver().take_used());
+  f.net.plug_in(true);
+  f.arrive(NetFixture::frame(64));
+  const auto used = f.receiver().take_used();
+  REQUIRE(used);
+  CHECK(used->len == NetFixture::kHeaderBytes + 64);
+  f.send(NetFixture::frame(60));
+  CHECK(f.io.find(Op::Kind::kWritev) < f.io.size());
+}
+
 TEST_CASE("net: a reset cancels what is on its way and forgets what the driver had set") {
   NetFixture f(NetFixture::kBasic | feature(VIRTIO_NET_F_CTRL_VQ) | feature(VIRTIO_NET_F_CTRL_MAC_ADDR));
   f.post(1526);

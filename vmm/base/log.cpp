@@ -31,6 +31,7 @@ void Log::event(const Event& event) {
 
 void Log::tell(LogLevel level, Event::Kind kind, std::string_view subject, fmt::string_view format,
                fmt::format_args args) {
+  if (!enabled(level) && !events_) return;
   const std::string detail = fmt::vformat(format, args);
   write(level, "{}: {}", fmt::make_format_args(subject, detail));
   event({.kind = kind, .subject = subject, .detail = detail});
@@ -42,7 +43,7 @@ bool Log::admit_guest_message() {
   if (now != guest_window_start_s_) {
     guest_window_start_s_ = now;
     guest_messages_in_window_ = 0;
-    if (guest_messages_dropped_ > 0 && sink_) {
+    if (guest_messages_dropped_ > 0 && enabled(LogLevel::kWarning)) {
       sink_(LogLevel::kWarning,
             fmt::format("{} more messages about the guest were dropped", guest_messages_dropped_));
       guest_messages_dropped_ = 0;

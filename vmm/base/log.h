@@ -44,7 +44,8 @@ class Log {
   // the rest only counted and summed up in one line later.
   template <typename... Args>
   void guest(fmt::format_string<Args...> format, Args&&... args) {
-    if (sink_ && admit_guest_message()) write(LogLevel::kWarning, format, fmt::make_format_args(args...));
+    if (enabled(LogLevel::kWarning) && admit_guest_message())
+      write(LogLevel::kWarning, format, fmt::make_format_args(args...));
   }
 
   // What the embedder may want to act upon. With a message it is also a line, behind the subject's name.
@@ -59,10 +60,11 @@ class Log {
   template <typename... Args>
   void guest_event(Event::Kind kind, std::string_view subject, fmt::format_string<Args...> format,
                    Args&&... args) {
-    if ((sink_ || events_) && admit_guest_message())
+    if ((enabled(LogLevel::kWarning) || events_) && admit_guest_message())
       tell(LogLevel::kWarning, kind, subject, format, fmt::make_format_args(args...));
   }
 
+  void set_level(LogLevel level) { level_.store(level, std::memory_order_relaxed); }
   bool enabled(LogLevel level) const { return sink_ && level <= level_.load(std::memory_order_relaxed); }
 
  private:

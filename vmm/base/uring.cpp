@@ -375,14 +375,14 @@ bool Uring::enqueue(Call& call) {
 }
 
 struct Uring::Posted : Call {
-  explicit Posted(std::function<void()> f)
+  explicit Posted(std::move_only_function<void()> f)
       : Call{[](Call& call) { static_cast<Posted&>(call).function(); },
              [](Call& call, bool) { delete static_cast<Posted*>(&call); }},
         function(std::move(f)) {}
-  std::function<void()> function;
+  std::move_only_function<void()> function;
 };
 
-void Uring::post(std::function<void()> function) {
+void Uring::post(std::move_only_function<void()> function) {
   auto posted = std::make_unique<Posted>(std::move(function));
   if (enqueue(*posted)) posted.release();
 }

@@ -55,7 +55,7 @@ class Uring final : public Io {
   template <typename Function>
   bool call(Function&& function);
   // The same without waiting; also before run().
-  void post(std::function<void()> function);
+  void post(std::move_only_function<void()> function);
   // Refuses all calls from now on, those that wait included.
   void close();
 

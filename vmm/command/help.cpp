@@ -41,7 +41,7 @@ std::string key_synopsis(const Field& field) {
 
 std::string short_usage() {
   return "usage: uvmm --kernel PATH [--initrd PATH] [--disk PATH[,key=value|,key|,no-key...]] [option...]\n"
-         "       uvmm doctor | list | ctl VM VERB | --help [GROUP] | --version\n";
+         "       uvmm doctor | list | ctl VM VERB | console VM | --help [GROUP] | --version\n";
 }
 
 std::string help() {

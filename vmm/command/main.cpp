@@ -29,6 +29,7 @@
 #include "vmm/command/print_config.h"
 #include "vmm/command/signals.h"
 #include "vmm/command/terminal.h"
+#include "vmm/control/console.h"
 #include "vmm/control/ctl.h"
 #include "vmm/control/event_log.h"
 #include "vmm/control/notify.h"
@@ -89,31 +90,27 @@ int print_or_refuse(Messages& messages, const Result<std::string>& text) {
 }
 
 // The status of a VM that was stopped.
-int conclude_stop(Messages& messages, const std::string& detail, control::VmTarget::Ended by_control) {
+int conclude_stop(Messages& messages, const Outcome& outcome, bool was_reset) {
+  if (outcome.by_escape) {
+    messages.log(LogLevel::kInfo, "ended by Ctrl-a x");
+    return kExitOnEscape;
+  }
   if (const int signal = ending_signal(); signal != 0) {
-    messages.log(LogLevel::kInfo, "ended by a signal" + detail);
+    messages.log(LogLevel::kInfo, "ended by a signal");
     return kExitOnSignal + signal;
   }
-  switch (by_control) {
-    case control::VmTarget::Ended::kNo:
-      messages.log(LogLevel::kInfo, "ended by Ctrl-a x" + detail);
-      return kExitOnEscape;
-    case control::VmTarget::Ended::kStopped:
-      messages.log(LogLevel::kInfo, "ended by the control socket" + detail);
-      return kExitOnSignal + SIGTERM;
-    case control::VmTarget::Ended::kRebooted:
-      messages.log(LogLevel::kInfo, "reset by the control socket" + detail);
-  }
-  return kExitReboot;
+  messages.log(LogLevel::kInfo, was_reset ? "reset by the control socket" : "ended by the control socket");
+  return was_reset ? kExitReboot : kExitOnSignal + SIGTERM;
 }
 
-// The status for how the VM ended; says so where it was not the guest's or the user's own wish.
-int conclude(Messages& messages, const Outcome& outcome, control::VmTarget::Ended by_control) {
+// The status for how the VM ended; says so where it was not the guest's or the user's own wish. `by_guest` is
+// what the guest wants it to be when it powers off.
+int conclude(Messages& messages, const Outcome& outcome, bool was_reset, int by_guest) {
   const std::string detail = outcome.detail.empty() ? "" : "\n" + outcome.detail;
   switch (outcome.end) {
     case End::kPowerOff:
       messages.log(LogLevel::kInfo, "the guest powered off" + detail);
-      return 0;
+      return by_guest;
     case End::kReboot:
       messages.log(LogLevel::kInfo, "the guest rebooted" + detail);
       return kExitReboot;
@@ -129,18 +126,15 @@ int conclude(Messages& messages, const Outcome& outcome, control::VmTarget::Ende
     case End::kStopped:
       break;
   }
-  return conclude_stop(messages, detail, by_control);
+  return conclude_stop(messages, outcome, was_reset);
 }
 
 // A Vm from `config`, or nothing if it was refused, with the reason told and `status` set.
 std::optional<Vm> create(const Config& config, LogLevel level, const Origins& origins, Messages& messages,
                          control::EventLog* events, int& status) {
   Callbacks callbacks;
+  if (events) callbacks.event = [events](const Event& event) { events->add(event); };
   callbacks.log_level = level;
-  if (events) {
-    callbacks.log_level = LogLevel::kDebug;  // `messages` has the level, which a client may change
-    callbacks.event = [events](const Event& event) { events->add(event); };
-  }
   callbacks.log = [&messages](LogLevel line_level, std::string_view line) {
     messages.log_of_vm(line_level, line);
   };
@@ -223,7 +217,8 @@ Result<void> watch(Vm& vm, const Settings& settings, const Presence& presence) {
   messages.log(LogLevel::kInfo,
                fmt::format("exits: io_in {}, io_out {}, mmio_read {}, mmio_write {}, other {}", exits.io_in,
                            exits.io_out, exits.mmio_read, exits.mmio_write, exits.other));
-  const int status = conclude(messages, outcome, target.ended());
+  const int by_guest = presence.notify ? presence.notify->exit_status() : 0;
+  const int status = conclude(messages, outcome, target.was_reset(), by_guest);
   if (presence.notify) presence.notify->stopping();
   presence.remove();
   if (server) server->finish(control::ended_response(control::reason(outcome.end), status));
@@ -279,6 +274,10 @@ int run_command(std::span<const char* const> argv) {
   const auto end = [&](const Result<void>& done) { return done ? 0 : refuse(messages, done.error()); };
   if (first == "doctor") return doctor(argv.subspan(2), messages);
   if (first == "ctl") return end(control::ctl(argv.subspan(2), to_output));
+  if (first == "console") {
+    const Result<int> status = control::console(argv.subspan(2));
+    return status ? *status : refuse(messages, status.error());
+  }
   if (first == "list") return end(control::list(argv.subspan(2), to_output));
 
   messages.set_format(log_format_of(argv));
@@ -301,6 +300,7 @@ int run_command(std::span<const char* const> argv) {
   if (const Result<void> checked = check_own_files(settings); !checked) {
     return refuse(messages, locate(checked.error(), parsed->origins));
   }
+  settings.config.console.backlog = settings.control.kind != ControlChoice::Kind::kOff;
   if (settings.dry_run) {
     if (const Result<void> checked = prepare_dry_run(settings); !checked) {
       return refuse(messages, locate(checked.error(), parsed->origins));

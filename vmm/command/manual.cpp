@@ -20,6 +20,7 @@ constexpr Subcommand kSubcommands[] = {
     {"doctor", "", "says what works on this machine, and what to do about the rest"},
     {"list", "", "the VMs that run with --control auto"},
     {"ctl", "VM VERB", "controls a running VM: see uvmm ctl --help"},
+    {"console", "VM", "attaches this terminal to the console of a running VM"},
 };
 
 struct Status {

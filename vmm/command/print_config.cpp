@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/command/print_config.h"
 
+#include <nlohmann/json.hpp>
+
 #include "vmm/command/failure.h"
 #include "vmm/command/options.h"
 #include "vmm/command/parse.h"
@@ -54,15 +56,16 @@ std::string json_value(const Option& option, Settings& settings) {
 }  // namespace
 
 Result<std::string> print_config_json(Settings settings) {
-  const Result<std::string> toml = print_config(settings);
-  if (!toml) return toml;
   std::string text;
   for (const Option& option : options()) {
     if (!option.in_file || option.place.count(settings) == 0) continue;
     text +=
         fmt::format("{}  \"{}\": {}", text.empty() ? "" : ",\n", option.name, json_value(option, settings));
   }
-  return "{\n" + text + "\n}\n";
+  text = "{\n" + text + "\n}\n";
+  if (nlohmann::json::accept(text)) return text;
+  return fail(ErrorKind::kBadData,
+              "--print-config: there is a text that is not UTF-8, so that it cannot be JSON");
 }
 
 Result<std::string> print_config(Settings settings) {

@@ -10,7 +10,7 @@
 
 namespace uvmm::command {
 
-// Fails where a text cannot be written as TOML, because it is not UTF-8.
+// Fails where a text cannot be written so, because it is not UTF-8.
 Result<std::string> print_config(Settings settings);
 // The same as one JSON object.
 Result<std::string> print_config_json(Settings settings);

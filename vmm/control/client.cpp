@@ -81,6 +81,12 @@ Result<Answer> Client::ask(const Call& call) {
   return exchange(request, call.on_body, nullptr);
 }
 
+Result<Answer> Client::upgrade(const std::string& target, const std::string& protocol, std::string& first) {
+  const std::string request = fmt::format(
+      "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {}\r\n\r\n", target, protocol);
+  return exchange(request, {}, &first);
+}
+
 // What follows the response on the connection is for `rest`.
 Result<Answer> Client::exchange(const std::string& request,
                                 const std::function<void(std::string_view)>& on_body, std::string* rest) {

@@ -33,6 +33,10 @@ class Client {
   };
   Result<Answer> ask(const Call& call);
 
+  // Asks for the connection to speak `protocol` from now on, which it does after an answer of 101. `first` is
+  // what has come of it already.
+  Result<Answer> upgrade(const std::string& target, const std::string& protocol, std::string& first);
+
   int fd() const { return fd_.get(); }
   // Until the server has closed the connection.
   void wait_for_end();

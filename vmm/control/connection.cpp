@@ -81,6 +81,9 @@ void Connection::serve(const Request& request) {
       phase_ = Phase::kStreams;
       seen_ = reply.seen;
       return add_events();
+    case Reply::Then::kConsole:
+      output_ += serialise_head(reply.response);
+      phase_ = Phase::kConsole;
   }
 }
 
@@ -105,7 +108,9 @@ void Connection::flush(Time now) {
     add_events();  // that were too many for one time
     serve_requests(now);
   }
-  if (phase_ == Phase::kLastWords && output_.empty()) fd_.reset();
+  if (!fd_ || !output_.empty()) return;
+  if (phase_ == Phase::kLastWords) fd_.reset();
+  if (phase_ == Phase::kConsole) router_.attach_console(std::move(fd_));
 }
 
 Time Connection::deadline() const {

@@ -45,7 +45,7 @@ class Connection {
   void vm_ended(const Response& ended, Time now);
 
  private:
-  enum class Phase : std::uint8_t { kRequests, kAwaitsEnd, kStreams, kLastWords };
+  enum class Phase : std::uint8_t { kRequests, kAwaitsEnd, kStreams, kConsole, kLastWords };
 
   void read(Time now);
   void serve_requests(Time now);

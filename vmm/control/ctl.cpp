@@ -70,6 +70,18 @@ Client::Call log(const Words& words) {
   return {.method = "PUT", .target = "/v1/log", .body = ordered_json{{"level", words.plain[0]}}.dump()};
 }
 
+Client::Call disk(const Words& words) {
+  return {.method = "PATCH",
+          .target = fmt::format("/v1/disks/{}", words.plain[0]),
+          .body = ordered_json{{std::string(words.plain[1]), true}}.dump()};
+}
+
+Client::Call net(const Words& words) {
+  return {.method = "PATCH",
+          .target = fmt::format("/v1/nets/{}", words.plain[0]),
+          .body = ordered_json{{"link", words.plain[1]}}.dump()};
+}
+
 constexpr Verb kVerbs[] = {
     {"status", "", "what the VM is and does", 0, 0, "",
      [](const Words&) -> Client::Call { return {.target = "/v1/vm"}; }},
@@ -91,6 +103,8 @@ constexpr Verb kVerbs[] = {
      [](const Words& words) -> Client::Call {
        return {.target = fmt::format("/v1/events?since={}", words.since.value_or("0"))};
      }},
+    {"disk", "ID resize", "tells the guest the size that the disk's image has now", 2, 2, "", disk},
+    {"net", "ID up|down", "plugs the network's cable in, or pulls it out", 2, 2, "", net},
     {"log", "[LEVEL]", "how much the VM says: error, warning, info, debug", 0, 1, "", log},
 };
 

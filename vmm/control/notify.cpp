@@ -14,6 +14,7 @@
 
 #include "vmm/command/failure.h"
 #include "vmm/command/thread.h"
+#include "vmm/command/values.h"
 
 namespace uvmm::control {
 namespace {
@@ -45,6 +46,15 @@ Result<Fd> make_credential() {
   return fd;
 }
 
+// The next line of `text`, without its end, which goes from there.
+bool take_line(std::string_view& text, std::string_view& line) {
+  if (text.empty()) return false;
+  const std::size_t end = std::min(text.find('\n'), text.size());
+  line = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return true;
+}
+
 // What a client says until it says no more.
 std::string read_all(int fd) {
   ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
@@ -72,13 +82,11 @@ void notify_manager(const std::string& socket, std::string_view state) {
            size);
 }
 
-// The guest is not to say what this process's number is, to ask for more time, or to keep descriptors.
+// The guest is not to say what this process's number is, to ask for more time, or to keep descriptors. Its
+// host name, its targets and the like (X_SYSTEMD_*) mean nothing to a service manager.
 std::string for_manager(std::string_view from_guest) {
   std::string lines;
-  while (!from_guest.empty()) {
-    const std::size_t end = std::min(from_guest.find('\n'), from_guest.size());
-    const std::string_view line = from_guest.substr(0, end);
-    from_guest.remove_prefix(std::min(end + 1, from_guest.size()));
+  for (std::string_view line; take_line(from_guest, line);) {
     const auto is_control = [](char byte) { return static_cast<unsigned char>(byte) < 0x20 || byte == 0x7f; };
     if (std::ranges::any_of(line, is_control)) continue;
     if (line != "READY=1" && line != "STOPPING=1" && !line.starts_with("STATUS=")) continue;
@@ -86,6 +94,18 @@ std::string for_manager(std::string_view from_guest) {
     lines += '\n';
   }
   return lines;
+}
+
+std::optional<int> exit_status_of(std::string_view from_guest) {
+  constexpr std::string_view kName = "EXIT_STATUS=";
+  std::optional<int> status;
+  for (std::string_view line; take_line(from_guest, line);) {
+    std::uint64_t number = 0;
+    if (!line.starts_with(kName)) continue;
+    if (command::parse_number(line.substr(kName.size()), 255, number).empty())
+      status = static_cast<int>(number);
+  }
+  return status;
 }
 
 Result<std::unique_ptr<GuestNotify>> GuestNotify::prepare(Config& config) {
@@ -139,9 +159,14 @@ Result<void> GuestNotify::start() {
 void GuestNotify::listen() {
   for (;;) {
     const Fd client(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (client) notify_manager(manager_, for_manager(read_all(client.get())));
+    if (client) hear(read_all(client.get()));
     if (!client && errno != EINTR && errno != ECONNABORTED) ::sleep(1);  // the host has no descriptor
   }
+}
+
+void GuestNotify::hear(std::string_view text) {
+  if (const std::optional<int> status = exit_status_of(text)) exit_status_ = *status;
+  notify_manager(manager_, for_manager(text));
 }
 
 void GuestNotify::stopping() {

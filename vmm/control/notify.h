@@ -6,6 +6,7 @@
 // address of a port of the host (systemd.system-credentials(7)), and what it says there is passed on.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,8 @@ void notify_manager(const std::string& socket, std::string_view state);
 
 // Of what a guest has sent, the lines that are for the service manager.
 std::string for_manager(std::string_view from_guest);
+// The exit status that it says it has come to, if it does: EXIT_STATUS=N, with N from 0 to 255.
+std::optional<int> exit_status_of(std::string_view from_guest);
 
 class GuestNotify {
  public:
@@ -39,17 +42,21 @@ class GuestNotify {
   Result<void> start();
   // The VM is on its way out, or has ended.
   void stopping();
+  // What the guest's systemd was told to end with: `systemctl exit N`; 0 otherwise. Any thread.
+  int exit_status() const { return exit_status_; }
   // Takes away what prepare() has made.
   void remove();
 
  private:
   GuestNotify(std::string manager, std::string directory, UnixListener listener, Fd credential);
   void listen();
+  void hear(std::string_view text);
 
   const std::string manager_;
   std::string directory_;  // of its own; may be empty
   UnixListener listener_;
   Fd credential_;  // a file in memory
+  std::atomic<int> exit_status_ = 0;
 };
 
 }  // namespace uvmm::control

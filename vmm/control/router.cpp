@@ -166,6 +166,59 @@ Reply put_balloon(Target& target, const Request& request, std::string_view) {
   return answer(balloon_response(target.balloon().value_or(*balloon)));
 }
 
+// "disk3" is number 3.
+Checked<std::size_t> number_of(std::string_view id, std::string_view kind) {
+  std::uint64_t number = 0;
+  const bool fits =
+      id.starts_with(kind) && command::parse_number(id.substr(kind.size()), 999, number).empty();
+  if (fits && id == fmt::format("{}{}", kind, number)) return static_cast<std::size_t>(number);
+  return std::unexpected(
+      problem(404, fmt::format("there is no {}", command::quote(id)), "GET /v1/vm says what there is"));
+}
+
+Reply patch_disk(Target& target, const Request& request, std::string_view id) {
+  const Checked<std::size_t> index = number_of(id, "disk");
+  if (!index) return answer(index.error());
+  const Checked<Body> body = Body::parse(request.body, {"resize"});
+  if (!body) return answer(body.error());
+  const Checked<bool> resize = body->boolean("resize");
+  if (!resize) return answer(resize.error());
+  if (!*resize) return answer(problem(400, "there is nothing to do", {}, "resize"));
+  const Result<std::uint64_t> bytes = target.resize_disk(*index);
+  if (!bytes) return answer(failure(bytes.error()));
+  return answer(json_response({{"id", id}, {"size_bytes", *bytes}}));
+}
+
+Reply patch_net(Target& target, const Request& request, std::string_view id) {
+  constexpr std::array<std::string_view, 2> kLinks = {"down", "up"};
+  const Checked<std::size_t> index = number_of(id, "net");
+  if (!index) return answer(index.error());
+  const Checked<Body> body = Body::parse(request.body, {"link"});
+  if (!body) return answer(body.error());
+  const Checked<std::size_t> link = body->choice("link", kLinks);
+  if (!link) return answer(link.error());
+  const Result<void> done = target.plug_in_net(*index, *link == 1);
+  if (!done) return answer(failure(done.error()));
+  return answer(json_response({{"id", id}, {"link", kLinks[*link]}}));
+}
+
+// Devices are on the PCI bus from the start: it has no slot into which one could be put later.
+Reply post_device(Target&, const Request&, std::string_view) {
+  return answer(problem(409, "a VM that runs takes no more devices: its PCI bus has no hot-plug",
+                        "start it again with one more --disk, --net or --share"));
+}
+
+Reply get_console(Target& target, const Request& request, std::string_view) {
+  if (!target.has_console())
+    return answer(problem(409, "this VM has no console", "start it without --console off"));
+  Response head{.content_type = "application/octet-stream"};
+  if (request.wants_upgrade) {
+    head.status = 101;
+    head.fields.emplace_back("Upgrade", "uvmm-console");
+  }
+  return {.then = Reply::Then::kConsole, .response = std::move(head)};
+}
+
 // --- what is to be seen
 
 Reply get_events(Target&, const Request& request, std::string_view) {
@@ -227,6 +280,12 @@ constexpr Route kRoutes[] = {
     {{"POST", "/v1/vm/reboot"}, "", post_reboot},
     {{"GET", "/v1/balloon"}, "", get_balloon},
     {{"PUT", "/v1/balloon"}, "", put_balloon},
+    {{"POST", "/v1/disks"}, "", post_device},
+    {{"PATCH", "/v1/disks/{id}"}, "", patch_disk},
+    {{"POST", "/v1/nets"}, "", post_device},
+    {{"PATCH", "/v1/nets/{id}"}, "", patch_net},
+    {{"POST", "/v1/shares"}, "", post_device},
+    {{"GET", "/v1/console"}, "", get_console},
     {{"GET", "/v1/events"}, "since", get_events},
     {{"GET", "/v1/metrics"}, "", get_metrics},
     {{"GET", "/v1/log"}, "", get_log},

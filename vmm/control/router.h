@@ -18,6 +18,7 @@ struct Reply {
     kAnswer,        // the response, now
     kAwaitEnd,      // a response once the VM has come to its end
     kStreamEvents,  // the response's head, then events after number `seen` for as long as both ends live
+    kConsole,       // the response's head, then the connection is the console's
   };
   Then then = Then::kAnswer;
   Response response;
@@ -34,6 +35,8 @@ class Router {
   explicit Router(Target& target) : target_(target) {}
 
   Reply handle(const Request& request);
+  // What follows Reply::Then::kConsole. A client for whom there is no room is hung up on.
+  void attach_console(Fd client) { (void)target_.attach_console(std::move(client)); }
 
   static std::span<const RouteName> routes();
 

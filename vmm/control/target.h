@@ -12,6 +12,8 @@
 
 #include <uvmm/uvmm.hpp>
 
+#include "vmm/base/fd.h"
+
 namespace uvmm::control {
 
 class Target {
@@ -37,6 +39,13 @@ class Target {
   };
   virtual std::optional<Balloon> balloon() const = 0;  // nothing: there is none
   virtual void set_balloon(std::uint64_t bytes) = 0;
+
+  // By number, as in describe().
+  virtual Result<std::uint64_t> resize_disk(std::size_t index) = 0;
+  virtual Result<void> plug_in_net(std::size_t index, bool plugged_in) = 0;
+
+  virtual bool has_console() const = 0;
+  virtual Result<void> attach_console(Fd client) = 0;
 
   virtual LogLevel log_level() const = 0;
   virtual void set_log_level(LogLevel level) = 0;

@@ -42,18 +42,8 @@ Result<std::string> VmTarget::config_json() const {
   return command::print_config_json(settings_);
 }
 
-void VmTarget::shut_down(std::optional<std::chrono::milliseconds> deadline) {
-  ended_ = Ended::kStopped;  // if the guest does not power off before
-  vm_.shut_down(deadline);
-}
-
-void VmTarget::stop() {
-  ended_ = Ended::kStopped;
-  vm_.stop();
-}
-
 void VmTarget::reboot() {
-  ended_ = Ended::kRebooted;
+  was_reset_ = true;
   vm_.stop();
 }
 
@@ -68,6 +58,11 @@ std::optional<Target::Balloon> VmTarget::balloon() const {
 void VmTarget::set_balloon(std::uint64_t bytes) {
   balloon_bytes_ = bytes;
   vm_.set_balloon(bytes);
+}
+
+void VmTarget::set_log_level(LogLevel level) {
+  messages_.set_level(level);
+  vm_.set_log_level(level);
 }
 
 }  // namespace uvmm::control

@@ -29,7 +29,8 @@ class Disk {
  public:
   virtual ~Disk() = default;
 
-  // A multiple of 512, and always the same.
+  // A multiple of 512. It may grow while the VM runs, which Vm::resize_disk() makes known to the guest. Asked
+  // for on the VM's thread.
   virtual std::uint64_t bytes() const = 0;
 
   // Takes a request, which it completes now or later: the guest's reset of the device, and the end of the VM,

@@ -37,7 +37,8 @@ enum class End : std::uint8_t {
 
 struct Outcome {
   End end = End::kStopped;
-  std::string detail;  // one line or more for a person; may be empty
+  std::string detail;      // one line or more for a person; may be empty
+  bool by_escape = false;  // kStopped: by the console's escape
 };
 
 // Something that has happened to a VM.

@@ -62,7 +62,7 @@ typedef struct uvmm_disk_request uvmm_disk_request;
 
 typedef struct uvmm_disk {
   size_t size;
-  uint64_t bytes; /* how large it is: a multiple of 512 */
+  uint64_t bytes; /* how large it is, for good: a multiple of 512 */
   void (*submit)(void* context, uvmm_disk_request* request, uvmm_disk_operation operation, uint64_t offset,
                  const struct iovec* buffers, size_t count);
   void* context;
@@ -247,6 +247,8 @@ typedef struct uvmm_config {
   void* event_context;
   void (*before_first_run)(void* context); /* on the thread that runs the VM, just before vCPU 0 starts */
   void* before_first_run_context;
+
+  int console_backlog; /* 1: the last 64 KiB of output are kept for uvmm_vm_attach_console() */
 } uvmm_config;
 
 /* Fills in what a member is unless one says otherwise. */
@@ -306,6 +308,13 @@ typedef struct uvmm_memory_statistics {
 } uvmm_memory_statistics;
 
 UVMM_API void uvmm_vm_memory_statistics(uvmm_vm* vm, uvmm_memory_statistics* result);
+
+/* 0, or -1 and an error; so are the next two. `bytes`, which may be NULL, is told the disk's size. */
+UVMM_API int uvmm_vm_resize_disk(uvmm_vm* vm, size_t disk, uint64_t* bytes, uvmm_error** error);
+UVMM_API int uvmm_vm_plug_in_net(uvmm_vm* vm, size_t net, int plugged_in, uvmm_error** error);
+/* Takes the socket over. */
+UVMM_API int uvmm_vm_attach_console(uvmm_vm* vm, int socket, uvmm_error** error);
+UVMM_API void uvmm_vm_set_log_level(uvmm_vm* vm, uvmm_log_level level);
 
 /* A connected descriptor, which is the caller's to close; or -1 and an error. */
 UVMM_API int uvmm_vm_connect_vsock(uvmm_vm* vm, uint32_t port, uvmm_error** error);

@@ -116,6 +116,7 @@ struct ConsoleConfig {
   std::string path;
   // Called on the thread that runs the VM, which serves all of its devices.
   std::function<void(std::string_view bytes)> sink;
+  bool backlog = false;  // keep the last 64 KiB of output for whom Vm::attach_console() brings
 };
 
 // A secret or setting for the guest's service manager (systemd.system-credentials(7)); the guest finds it in
@@ -233,6 +234,23 @@ class UVMM_API Vm {
   // What the guest last said of its memory; nothing before it has, and where it has no driver for the
   // balloon. Asks for news, too, without waiting: a call a moment later has them.
   MemoryStatistics memory_statistics();
+
+  // Tells the guest the size that the image of disk `index` of the configuration, or the Disk there, has now,
+  // and returns it in bytes. Disks grow only: one that has become smaller is refused, and the guest's stays
+  // as it is. While the VM runs; not to be called by what the VM calls.
+  Result<std::uint64_t> resize_disk(std::size_t index);
+
+  // Plugs in the cable of network device `index` of the configuration, or pulls it out: then no frame goes
+  // either way. It is plugged in at first. Does not wait.
+  Result<void> plug_in_net(std::size_t index, bool plugged_in);
+
+  // Shows the console's output to `socket` as well, and takes input from there, until either end closes it. A
+  // stream socket, which this takes over. What it does not take in time it is not shown. One that comes when
+  // there are 16 is closed. Does not wait.
+  Result<void> attach_console(int socket);
+
+  // What the log is given from now on.
+  void set_log_level(LogLevel level);
 
   // The kernel command line as the guest gets it.
   std::string_view cmdline() const;
