@@ -5,6 +5,9 @@
 //   depth   requests in flight, of each queue         bytes   of a request
 //   queues  how many; one vCPU serves them in turn    write   1: writes
 //   ticks   of the TSC, how long to measure           warmup  the same, beforehand
+//   latency 1: says how long a request takes, where there is one in flight: the median, the 99th of a hundred
+//   and
+//           the 999th of a thousand, in ticks
 //   verify  1: each sector begins with its own number, as u64: reads check that, writes keep it so
 #include <linux/virtio_blk.h>
 
@@ -152,13 +155,45 @@ struct Sum {
   u64 requests = 0, ticks = 0, kicks = 0;
 };
 
-Sum keep_going(LoadedQueue* queues, u32 count, u64 duration) {
+// How often a request took so long, to 2^kShift ticks; the last bucket has those that took longer.
+class Times {
+ public:
+  void add(u64 time) {
+    const u64 bucket = time >> kShift;
+    ++counts_[bucket < kBuckets ? bucket : kBuckets - 1];
+    ++total_;
+  }
+  void reset() {  // and has the memory at hand
+    for (u32& count : counts_) count = 0;
+    total_ = 0;
+  }
+  // What all but one of `of` stayed below.
+  u64 all_but_one(u64 of) const {
+    u64 above = total_ / of;
+    u32 bucket = kBuckets - 1;
+    for (; bucket > 0 && counts_[bucket] <= above; --bucket) above -= counts_[bucket];
+    return u64{bucket + 1} << kShift;
+  }
+
+ private:
+  static constexpr u32 kShift = 7, kBuckets = 1 << 16;  // to 2^23 ticks: some milliseconds
+  u32 counts_[kBuckets] = {};
+  u64 total_ = 0;
+};
+
+Sum keep_going(LoadedQueue* queues, u32 count, u64 duration, Times* times = nullptr) {
   Sum sum;
   for (u32 i = 0; i < count; ++i) sum.kicks -= queues[i].kicks();
   const u64 start = ticks();
+  u64 last = 0;
   while (sum.ticks < duration) {
-    for (u32 i = 0; i < count; ++i) sum.requests += queues[i].turn();
+    u32 done = 0;
+    for (u32 i = 0; i < count; ++i) done += queues[i].turn();
+    sum.requests += done;
     sum.ticks = ticks() - start;
+    if (!times || done == 0) continue;
+    times->add(sum.ticks - last);
+    last = sum.ticks;
   }
   for (u32 i = 0; i < count; ++i) sum.kicks += queues[i].kicks();
   return sum;
@@ -200,8 +235,13 @@ void run() {
   for (u32 i = 0; i < load.queues; ++i) queues[i].start();
   u64 all = keep_going(queues, load.queues, warmup).requests;
   print("start\n");
-  const Sum sum = keep_going(queues, load.queues, duration);
+  static Times times;
+  const bool latency = parameter("latency", 0) != 0 && load.depth * load.queues == 1;
+  times.reset();
+  const Sum sum = keep_going(queues, load.queues, duration, latency ? &times : nullptr);
   print("requests ", sum.requests, " ticks ", sum.ticks, " kicks ", sum.kicks, "\n");
+  if (latency)
+    print("latency ", times.all_but_one(2), " ", times.all_but_one(100), " ", times.all_but_one(1000), "\n");
   all += sum.requests;
   for (u32 i = 0; i < load.queues; ++i)
     while (!queues[i].idle()) all += queues[i].turn(false);

@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import block
+import control
 import net
 
 BUILD = os.environ["BENCH_BUILD"]
@@ -148,6 +149,9 @@ class Bench:
 
     def block(self):
         block.run(self)
+
+    def control(self):
+        control.run(self)
 
     def net(self):
         net.run(self)
@@ -335,7 +339,7 @@ def boot_commands(kernel, initrd):
 
 def main():
     benchmarks = {name: getattr(Bench, name.replace("-", "_"))
-                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "block", "net", "vsock", "fs", "boot", "exits")}
+                  for name in ("start", "create", "kernel-load", "memory", "idle", "poweroff", "block", "control", "net", "vsock", "fs", "boot", "exits")}
     parser = argparse.ArgumentParser()
     parser.add_argument("--json")
     parser.add_argument("--runs", type=int)

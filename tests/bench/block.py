@@ -124,8 +124,8 @@ def pin(pid):
         time.sleep(0.001)
 
 
-def processor_ns(thread):
-    with open(f"/proc/{thread}/task/{thread}/schedstat") as stat:
+def processor_ns(pid, thread=None):
+    with open(f"/proc/{pid}/task/{thread or pid}/schedstat") as stat:
         return int(stat.read().split()[0])
 
 
