@@ -5,13 +5,15 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
 namespace uvmm {
 namespace {
 
-const u64 kOne = 1;  // what a signal adds to the eventfd
+const u64 kOne = 1;                 // what a signal adds to the eventfd
+constexpr u32 kMostFailures = 100;  // of its write, one after the other
 
 }  // namespace
 
@@ -29,11 +31,15 @@ Msix::Msix(const Parts& parts)
     line.address = &kOne;
     line.count = sizeof kOne;
     line.offset = Op::kNoOffset;
-    line.on_complete = [](Op& op, i32, bool) {
+    line.on_complete = [](Op& op, i32 result, bool) {
       Line& self = static_cast<Line&>(op);
       self.writing = false;
+      // Without an interrupt that the host had no memory for the guest may wait for ever.
+      const bool lost = result < 0 && result != -ECANCELED;
+      self.failures = lost ? self.failures + 1 : 0;
+      const bool again = std::exchange(self.again, false) || (lost && self.failures < kMostFailures);
       // Not signal(): it may have been masked meanwhile.
-      if (std::exchange(self.again, false)) self.msix->raise(self.msix->vector_of(self));
+      if (again) self.msix->raise(self.msix->vector_of(self));
     };
     line.msix = this;
     table_[i * kEntryBytes + PCI_MSIX_ENTRY_VECTOR_CTRL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;

@@ -60,6 +60,7 @@ class Msix {
     bool pending = false;  // raised while it was masked
     bool writing = false;  // the eventfd's write is in flight
     bool again = false;    // raised meanwhile
+    u32 failures = 0;      // of the write, one after the other
   };
   struct Entry {
     MsiMessage message;

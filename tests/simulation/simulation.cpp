@@ -256,7 +256,7 @@ bool Simulation::end_something(bool well) {
   const u32 i = choices[random.below(choices.size())];
   const bool is_cancelled = std::ranges::count(io.cancelled, &io.pending(i)) > 0;
   if (is_line(io.pending(i))) {
-    io.complete(i, 8);
+    io.complete(i, well || !random.one_in(16) ? 8 : -ENOMEM);
   } else if (is_cancelled && !random.one_in(4)) {
     io.complete(i, -ECANCELED);
   } else {

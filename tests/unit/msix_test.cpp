@@ -3,6 +3,7 @@
 
 #include <array>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <cstring>
 #include <map>
 #include <string>
@@ -194,6 +195,23 @@ TEST_CASE("msix: what is raised while the write is in flight is written once mor
   f.io.finish(0, 8);
   CHECK(f.io.size() == 1);
   f.io.finish(0, 8);
+  CHECK(f.io.empty());
+}
+
+TEST_CASE("msix: an interrupt that the host has no memory for is raised again, but not for ever") {
+  Function f;
+  f.msix.set_control(true, false);
+  f.unmask(0);
+  f.msix.raise(0);
+  f.io.finish(0, -ENOMEM);
+  REQUIRE(f.io.size() == 1);
+  f.io.finish(0, 8);
+  CHECK(f.io.empty());
+  f.msix.raise(0);
+  for (int i = 0; i < 100; ++i) {
+    REQUIRE(f.io.size() == 1);
+    f.io.finish(0, -ENOMEM);
+  }
   CHECK(f.io.empty());
 }
 
