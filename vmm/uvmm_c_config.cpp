@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "vmm/base/result.h"
+
 namespace uvmm {
 namespace {
 
@@ -26,8 +28,8 @@ std::string text(const char* string) {
 template <typename Struct>
 Result<void> check_size(const Struct* array, std::size_t count, const char* name) {
   if (count == 0 || array->size > sizeof array->size) return {};
-  return std::unexpected(Error{ErrorKind::kUsage, std::string(name) + ": its size is not set",
-                               "`.size = sizeof(" + std::string(name) + ")`"});
+  return with_hint(fail(ErrorKind::kUsage, "{}: its size is not set", name),
+                   fmt::format("`.size = sizeof({})`", name));
 }
 
 // Calls `use` with each of an array's elements, which are as large as the first one says.

@@ -23,12 +23,11 @@ std::string_view view(boost::beast::string_view text) {
 std::map<std::string, std::string> split_query(std::string_view text) {
   std::map<std::string, std::string> query;
   while (!text.empty()) {
-    const std::size_t end = std::min(text.find('&'), text.size());
-    const std::string_view item = text.substr(0, end);
-    const std::size_t equals = std::min(item.find('='), item.size());
-    const std::string_view value = equals == item.size() ? "" : item.substr(equals + 1);
-    query.emplace(item.substr(0, equals), value);
-    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::string_view item = text.substr(0, text.find('&'));
+    const auto equals = std::ranges::find(item, '=');
+    const auto value = equals == item.end() ? equals : equals + 1;
+    query.emplace(std::string(item.begin(), equals), std::string(value, item.end()));
+    text.remove_prefix(std::min(item.size() + 1, text.size()));
   }
   return query;
 }
