@@ -52,7 +52,11 @@ i32 open_node(Server& server, Node& node, u32 flags) {
 }
 
 i32 open_file(Server& server, Node& node, u32 flags, u32 open_flags, Fd& fd) {
-  fd = Fd(open_node(server, node, host_open_flags(server, flags)));
+  const u32 host_flags = host_open_flags(server, flags);
+  i32 opened = open_node(server, node, host_flags);
+  // chattr +a: the host lets nobody write to it but at its end, wherever the guest says.
+  if (opened == -EPERM && (flags & O_APPEND)) opened = open_node(server, node, host_flags | O_APPEND);
+  fd = Fd(opened);
   if (!fd) return fd.get();
   return (flags & O_TRUNC) && (open_flags & FUSE_OPEN_KILL_SUIDGID) ? drop_set_ids(fd.get()) : 0;
 }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attributes, owners, extended attributes, and shares that are read-only.
 #include <fcntl.h>
-#include <linux/fiemap.h>
 #include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -349,69 +347,6 @@ TEST_CASE("attributes: a guest without SETXATTR_EXT sends shorter requests") {
   CHECK(guest.error_of(FUSE_SETXATTR, node, request) == 0);
   CHECK(guest.call(FUSE_GETXATTR, node, bytes_of(fuse_getxattr_in{.size = 10}) + text("user.a")).payload ==
         Bytes{'v'});
-}
-
-TEST_CASE("[case 111] attributes: of all ioctls there are those of lsattr and chattr, and no other") {
-  FuseGuest guest;
-  guest.put("a", "");
-  const u64 node = guest.lookup("a");
-  const u64 handle = guest.open(node, O_RDWR);
-  for (const u32 command :
-       {0u, 0x5401u, 0x5413u, u32{FICLONE}, u32{FS_IOC_FIEMAP}, u32{BLKGETSIZE64}, u32{FIFREEZE}, ~0u})
-    CHECK(guest.error_of(FUSE_IOCTL, node,
-                         bytes_of(fuse_ioctl_in{.fh = handle, .cmd = command, .in_size = 4, .out_size = 4}) +
-                             Bytes(4)) == -ENOTTY);
-  const fuse_ioctl_in unrestricted{
-      .fh = handle, .flags = FUSE_IOCTL_UNRESTRICTED, .cmd = FS_IOC_GETFLAGS, .out_size = 4};
-  CHECK(guest.error_of(FUSE_IOCTL, node, bytes_of(unrestricted)) == -ENOTTY);
-  CHECK(guest.error_of(FUSE_IOCTL, node,
-                       bytes_of(fuse_ioctl_in{.fh = handle, .cmd = FS_IOC_GETFLAGS, .out_size = 3})) ==
-        -EINVAL);
-  CHECK(guest.error_of(FUSE_IOCTL, node,
-                       bytes_of(fuse_ioctl_in{.fh = handle, .cmd = FS_IOC_SETFLAGS, .in_size = 4})) ==
-        -EINVAL);
-}
-
-// The host's, or nothing where its file system has none.
-std::optional<u32> host_flags(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  u32 flags = 0;
-  return ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) == 0 ? std::optional(flags) : std::nullopt;
-}
-
-TEST_CASE("attributes: lsattr and chattr see and change the host's") {
-  for (const bool passes : {true, false}) {
-    FuseGuest guest(passes ? FuseGuest::Setup{} : mapped());
-    if (passes && !guest.fs->server().share.owners.passes_through()) continue;
-    guest.put("a", "");
-    const std::optional<u32> before = host_flags(guest.path("a"));
-    if (!before) skip("no file attributes in /tmp");
-    const u64 node = guest.lookup("a");
-    const u64 handle = guest.open(node, O_RDWR);
-    const auto get = [&](u32 command, u32 bytes) {
-      return guest.call(FUSE_IOCTL, node,
-                        bytes_of(fuse_ioctl_in{.fh = handle, .cmd = command, .out_size = bytes}));
-    };
-    const auto set = [&](u32 command, const Bytes& value) {
-      const auto bytes = static_cast<u32>(value.size());
-      return guest.error_of(FUSE_IOCTL, node,
-                            bytes_of(fuse_ioctl_in{.fh = handle, .cmd = command, .in_size = bytes}) + value);
-    };
-    const FuseAnswer flags = get(FS_IOC_GETFLAGS, 4);
-    CHECK(flags.payload.size() == sizeof(fuse_ioctl_out) + 4);
-    CHECK(flags.as<u32>(sizeof(fuse_ioctl_out)) == *before);
-    // Where ids are mapped nothing is set with this process's power.
-    CHECK(set(FS_IOC_SETFLAGS, bytes_of(*before | FS_NODUMP_FL)) == (passes ? 0 : -EPERM));
-    CHECK(host_flags(guest.path("a")) == (passes ? *before | FS_NODUMP_FL : *before));
-
-    const FuseAnswer extended = get(FS_IOC_FSGETXATTR, sizeof(struct fsxattr));
-    REQUIRE(extended.error == 0);
-    auto attributes = extended.as<struct fsxattr>(sizeof(fuse_ioctl_out));
-    CHECK(((attributes.fsx_xflags & FS_XFLAG_NODUMP) != 0) == passes);
-    attributes.fsx_xflags = (attributes.fsx_xflags & ~u32{FS_XFLAG_NODUMP}) | FS_XFLAG_NOATIME;
-    CHECK(set(FS_IOC_FSSETXATTR, bytes_of(attributes)) == (passes ? 0 : -EPERM));
-    CHECK(host_flags(guest.path("a")) == (passes ? *before | FS_NOATIME_FL : *before));
-  }
 }
 
 TEST_CASE("attributes: an access list set by who is not of the file's group takes its set-group-id bit") {
