@@ -2,6 +2,7 @@
  * control_load SOCKET RATE: asks a VM's control socket for its statistics, RATE times a second and on one
  * connection, until its input ends. Then prints how many answers there were, how many requests were late by a
  * period or more, and the processor time that a request took here, in nanoseconds. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
