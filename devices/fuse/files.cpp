@@ -41,8 +41,6 @@ Files::~Files() {
 }
 
 bool Files::start() {
-  places_.clear();
-  last_place_ = 0;
   Look seen;
   if (look(share_.root.get(), "", seen) < 0) return false;
   Node* const root = inodes_.add(seen.identity);

@@ -88,7 +88,7 @@ class Files final : private InodeTable::Listener {
   u32 open_paths_ = 0;
   Slot newest_ = kNoSlot;
   Slot oldest_ = kNoSlot;
-  std::vector<Place> places_;
+  std::vector<Place> places_;  // that were seen, the root's first; kept, so that numbers outlive a session
   u32 last_place_ = 0;
   i32 (*find_open_)(void*, const Node&) = nullptr;
   void* find_open_context_ = nullptr;

@@ -125,6 +125,26 @@ TEST_CASE("[case 96] readdir: below a mount that the guest does not make one, nu
   }
 }
 
+TEST_CASE("[case 96] readdir: numbers below mounts are the same when the guest mounts the share again") {
+  FuseGuest guest({.init = false});
+  for (const char* const mount : {"one", "two"}) {
+    std::filesystem::create_directory(guest.path(mount));
+    if (::mount("tmpfs", guest.path(mount).c_str(), "tmpfs", 0, nullptr) < 0)
+      return skip("mount: needs root");
+  }
+  const auto number_of = [&guest](const char* name) {
+    return guest.call<fuse_entry_out>(FUSE_LOOKUP, FUSE_ROOT_ID, text(name)).attr.ino;
+  };
+  guest.initialise(~u64{FUSE_SUBMOUNTS});
+  const u64 one = number_of("one"), two = number_of("two");
+  CHECK(one != two);
+  guest.error_of(FUSE_DESTROY, 0);
+  guest.initialise(~u64{FUSE_SUBMOUNTS});
+  CHECK(number_of("two") == two);
+  CHECK(number_of("one") == one);
+  for (const char* const mount : {"one", "two"}) ::umount2(guest.path(mount).c_str(), MNT_DETACH);
+}
+
 TEST_CASE(
     "[case 102] readdir: at a place that does not exist there is nothing; a reply too small for an entry is "
     "EINVAL") {
