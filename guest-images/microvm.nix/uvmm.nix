@@ -24,6 +24,9 @@ let
   flag = name: set: if set then name else null;
   setting = name: text: if text == null then null else "${name}=${value text}";
 
+  # In the VM's directory. `ctl` would take a name without a slash for a VM's.
+  control = if lib.hasInfix "/" socket then socket else "./${socket}";
+
   memory = withKeys "${toString mem}M" [ (flag "hugepages" hugepageMem) (flag "mergeable" (!hugepageMem)) ];
   balloonOption =
     if balloon || initialBalloonMem > 0
@@ -68,7 +71,7 @@ in
       "--balloon" balloonOption
     ]
     ++ lib.optionals (machineId != null) [ "--uuid" machineId ]
-    ++ lib.optionals (socket != null) [ "--control" socket ]
+    ++ lib.optionals (socket != null) [ "--control" control ]
     ++ lib.optionals (vsock.cid != null) [ "--vsock" "${toString vsock.cid},path=notify.vsock" ]
     ++ lib.concatMap (id: [ "--credential" "${id}@${toString credentialFiles.${id}}" ]) (lib.attrNames credentialFiles)
     ++ lib.optionals storeOnDisk (disk { image = toString storeDisk; readOnly = true; })
@@ -82,11 +85,15 @@ in
   canShutdown = true;
   shutdownCommand =
     if socket != null
-    then "${uvmm} ctl ${lib.escapeShellArg socket} stop --wait"
+    then "${uvmm} ctl ${lib.escapeShellArg control} stop --wait"
     else ''kill -TERM "$MAINPID"; ${pkgs.util-linux}/bin/waitpid "$MAINPID"'';
 
   setBalloonScript =
     if socket != null && balloon
-    then ''${uvmm} ctl ${lib.escapeShellArg socket} balloon "''${SIZE}M"''
+    then ''
+      ${uvmm} ctl ${lib.escapeShellArg control} balloon "''${SIZE}M" | while read -r key value; do
+        [ "$key" != actual_bytes ] || echo $((value / 1048576))
+      done
+    ''
     else null;
 }
