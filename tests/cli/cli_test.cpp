@@ -320,6 +320,21 @@ TEST_CASE("cli: -v shows the kernel command line") {
   CHECK(run({"-v", "-q", "--kernel", kernel}).errors.empty());
 }
 
+TEST_CASE("cli: in the journal each line of a message has its priority, elsewhere none") {
+  const auto as_journal = [](ino_t other) {
+    return [other] {
+      struct stat status{};
+      ::fstat(STDERR_FILENO, &status);
+      const std::string stream = std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino + other);
+      ::setenv("JOURNAL_STREAM", stream.c_str(), 1);
+    };
+  };
+  const Ending told = run({"doctor", "-v"}, {.before_exec = as_journal(0)});
+  CHECK(told.errors == "<3>error: unexpected argument: -v\n<3>  hint: doctor takes none\n");
+  const Ending not_there = run({"doctor", "-v"}, {.before_exec = as_journal(1)});
+  CHECK(not_there.errors == "error: unexpected argument: -v\n  hint: doctor takes none\n");
+}
+
 TEST_CASE("cli: a log file has it all, with times, and errors are on standard error as well") {
   need_kvm();
   const Directory directory;

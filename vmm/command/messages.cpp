@@ -3,11 +3,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 #include <ctime>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -28,6 +31,31 @@ std::string_view level_name(LogLevel level) {
       break;
   }
   return "debug";
+}
+
+// As in syslog(3).
+std::string_view journal_priority(LogLevel level) {
+  switch (level) {
+    case LogLevel::kError:
+      return "<3>";
+    case LogLevel::kWarning:
+      return "<4>";
+    case LogLevel::kInfo:
+      return "<6>";
+    case LogLevel::kDebug:
+      break;
+  }
+  return "<7>";
+}
+
+// Each line is an entry of the journal.
+std::string with_priority(LogLevel level, std::string_view text) {
+  std::string result;
+  for (bool begins = true; const char byte : text) {
+    if (std::exchange(begins, byte == '\n')) result += journal_priority(level);
+    result += byte;
+  }
+  return result;
 }
 
 // Whatever hinders it, there is nobody left to tell.
@@ -94,7 +122,16 @@ void Messages::set_raw(bool raw) {
   raw_ = raw && ::isatty(STDERR_FILENO) == 1;
 }
 
-void Messages::write_to_stderr(std::string_view text, Wait wait) {
+bool is_journal(int fd) {
+  const char* const journal = std::getenv("JOURNAL_STREAM");
+  struct stat status{};
+  return journal && ::fstat(fd, &status) == 0 &&
+         journal == fmt::format("{}:{}", status.st_dev, status.st_ino);
+}
+
+void Messages::write_to_stderr(LogLevel level, std::string message, Wait wait) const {
+  if (to_journal_) message = with_priority(level, message);
+  std::string_view text = message;
   if (wait == Wait::kYes) return write_all(STDERR_FILENO, text);
   // Where poll says so, so much can be written at once. Not O_NONBLOCK: others have the stream, too.
   while (!text.empty()) {
@@ -111,13 +148,13 @@ void Messages::say(LogLevel level, std::string_view message, std::string_view hi
   if (format_ == LogFormat::kJson) {
     const std::string line = json_message(current_time(), level, name_, message, hint);
     if (log_fd_ >= 0) write_all(log_fd_, line);
-    if (log_fd_ < 0 || level == LogLevel::kError) write_to_stderr(line, wait);
+    if (log_fd_ < 0 || level == LogLevel::kError) write_to_stderr(level, line, wait);
     return;
   }
   if (log_fd_ >= 0) write_all(log_fd_, text_message(current_time(), level, message, hint));
   if (log_fd_ >= 0 && level != LogLevel::kError) return;
   const std::string text = text_message({}, level, message, hint);
-  write_to_stderr(raw_ ? with_carriage_returns(text) : text, wait);
+  write_to_stderr(level, raw_ ? with_carriage_returns(text) : text, wait);
 }
 
 }  // namespace uvmm::command

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages: what the command says on standard error and in its log file. One per process; any thread, each
-// message is one write.
+// message is one write. Where standard error is systemd's journal, each has its priority (sd-daemon(3)).
 #pragma once
+
+#include <unistd.h>
 
 #include <atomic>
 #include <string>
@@ -12,6 +14,9 @@
 #include "vmm/command/settings.h"
 
 namespace uvmm::command {
+
+// Whether the descriptor is what $JOURNAL_STREAM says (systemd.exec(5)).
+bool is_journal(int fd);
 
 class Messages {
  public:
@@ -39,13 +44,14 @@ class Messages {
  private:
   enum class Wait : bool { kNo, kYes };
   void say(LogLevel level, std::string_view message, std::string_view hint, Wait wait);
-  void write_to_stderr(std::string_view text, Wait wait);
+  void write_to_stderr(LogLevel level, std::string text, Wait wait) const;
 
   std::atomic<LogLevel> level_ = LogLevel::kWarning;
   LogFormat format_ = LogFormat::kText;
   std::string name_;
   int log_fd_ = -1;  // until the process ends
   std::atomic<bool> raw_ = false;
+  const bool to_journal_ = is_journal(STDERR_FILENO);
 };
 
 // RFC 3339, UTC, to the millisecond.
