@@ -45,7 +45,7 @@ struct uvmm_vm {
   CallbackDisks disks;  // go after the VM
   Vm vm;
   std::string cmdline;
-  std::mutex mutex{};
+  mutable std::mutex mutex{};
   std::optional<Outcome> outcome{};  // once told; for good
 };
 
@@ -140,6 +140,7 @@ int uvmm_vm_wait_for(uvmm_vm* vm, uint32_t milliseconds, uvmm_end* end) {
   return 1;
 }
 const char* uvmm_vm_end_detail(const uvmm_vm* vm) {
+  const std::lock_guard lock(vm->mutex);
   return vm->outcome ? vm->outcome->detail.c_str() : "";
 }
 int uvmm_vm_end_fd(const uvmm_vm* vm) {

@@ -174,6 +174,44 @@ auto with_no_more_address_space(Call call) {
 
 }  // namespace
 
+TEST_CASE(
+    "lifecycle: a VM leaves the process's signals and standard streams as they are, and uses none of them") {
+  // Handlers, what is ignored, and what this thread has blocked.
+  const auto signals = [] {
+    std::ifstream status("/proc/thread-self/status");
+    std::string all;
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("SigBlk") || line.starts_with("SigIgn") || line.starts_with("SigCgt"))
+        all += line + "\n";
+    return all;
+  };
+  Everything everything;
+  everything.payload.config.console = {};
+  const ConsolePipe streams;
+  std::thread([] {}).join();  // for the first one the C library takes a signal of its own
+  std::array<int, 3> saved{};
+  for (int i = 0; i < 3; ++i) {
+    saved[static_cast<std::size_t>(i)] = ::fcntl(i, F_DUPFD_CLOEXEC, 10);
+    ::dup2(streams.write_end(), i);  // whoever reads it fails
+  }
+  const std::string before = signals();
+  Vm vm = everything.payload.create();
+  const bool started = vm.start().has_value();
+  const std::string during = signals();
+  vm.stop();
+  const End end = vm.wait().end;
+  const std::string after = signals();
+  for (int i = 0; i < 3; ++i) {
+    ::dup2(saved[static_cast<std::size_t>(i)], i);
+    ::close(saved[static_cast<std::size_t>(i)]);
+  }
+  CHECK(started);
+  CHECK(end == End::kStopped);
+  CHECK(during == before);
+  CHECK(after == before);
+  CHECK(streams.text().empty());
+}
+
 TEST_CASE("lifecycle: a VM that was created and not run leaves nothing behind") {
   Everything everything;
   check_rounds([&] { everything.payload.create(); });

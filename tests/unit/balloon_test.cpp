@@ -75,6 +75,12 @@ using Range = std::pair<u64, u64>;
 
 }  // namespace
 
+TEST_CASE("balloon: the guest may take pages back when it runs out of memory, unless it is told not to") {
+  const bool deflates = GENERATE(true, false);
+  const Fixture f({.deflate_on_oom = deflates});
+  CHECK(has_feature(f.balloon.features(), VIRTIO_BALLOON_F_DEFLATE_ON_OOM) == deflates);
+}
+
 TEST_CASE("balloon: pages that the guest puts into it go back to the host, neighbours together") {
   Fixture f;
   f.run(Balloon::kInflateQueue);
