@@ -9,8 +9,10 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -318,6 +320,30 @@ TEST_CASE("cli: -v shows the kernel command line") {
   CHECK_THAT(run({"-v", "--kernel", kernel, "--cmdline", "more=1"}).errors,
              Contains("kernel command line: console=hvc0 panic=-1 reboot=t more=1\n"));
   CHECK(run({"-v", "-q", "--kernel", kernel}).errors.empty());
+}
+
+TEST_CASE("cli: a control socket that a socket unit listens at") {
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) uvmm::skip("no access to /dev/kvm");
+  const Directory directory;
+  const std::string kernel = directory.write("kernel", payload(kIdle)), path = directory.file("socket");
+  const auto as_unit = [&] {
+    const int listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+    path.copy(name.sun_path, sizeof name.sun_path - 1);
+    if (::bind(listener, reinterpret_cast<const sockaddr*>(&name), sizeof name) < 0 ||
+        ::listen(listener, 8) < 0)
+      return;
+    if (listener != 3) ::dup2(listener, 3);
+    ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+    ::setenv("LISTEN_FDS", "1", 1);
+    ::setenv("LISTEN_FDNAMES", "control", 1);
+  };
+  const Process process({"--kernel", kernel, "--name", "unit", "--control", "fd=control"},
+                        {.before_exec = as_unit});
+  REQUIRE(Process::wait_until([&] { return exists(path); }));
+  const Ending said = run({"ctl", path, "status"});
+  CHECK(said.status == 0);
+  CHECK_THAT(said.output, Catch::Contains("name         unit\n"));
 }
 
 TEST_CASE("cli: in the journal each line of a message has its priority, elsewhere none") {

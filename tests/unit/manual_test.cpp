@@ -10,6 +10,7 @@
 
 #include "vmm/command/help.h"
 #include "vmm/command/options.h"
+#include "vmm/control/ctl.h"
 
 namespace uvmm::command {
 namespace {
@@ -48,6 +49,15 @@ TEST_CASE("manual: has every option, every key, and nothing that roff would take
   }
 }
 
+TEST_CASE("manual: page and completions have what ctl can be told") {
+  for (const control::VerbHelp& verb : control::ctl_verbs()) {
+    const std::string name(verb.name);
+    CHECK_THAT(manual_page(), Contains("\\fB" + name.substr(0, name.find('-'))));
+    CHECK_THAT(zsh_completion(), Contains(name));
+    CHECK_THAT(fish_completion(), Contains("-a " + name + " -d"));
+  }
+}
+
 TEST_CASE("manual: completions have every option") {
   for (const Option& option : options()) {
     const std::string name(option.name);
@@ -64,6 +74,7 @@ complete_as() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _uvmm; 
 [[ $(complete_as uvmm --no-def) == --no-default-cmdline ]] || exit 2
 [[ $(complete_as uvmm --log-format j) == json ]] || exit 3
 [[ $(complete_as uvmm do) == doctor ]] || exit 4
+[[ $(complete_as uvmm ctl web power) == power-button ]] || exit 5
 )",
                "bash") == 0);
 }

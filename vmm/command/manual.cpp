@@ -9,6 +9,7 @@
 
 #include "vmm/command/failure.h"
 #include "vmm/command/options.h"
+#include "vmm/control/ctl.h"
 
 namespace uvmm::command {
 namespace {
@@ -116,6 +117,13 @@ std::string in_quotes(std::string_view text) {
   return result;
 }
 
+std::string verb_names() {
+  std::string names;
+  for (const control::VerbHelp& verb : control::ctl_verbs())
+    names += fmt::format("{}{}", names.empty() ? "" : " ", verb.name);
+  return names;
+}
+
 }  // namespace
 
 std::string manual_page() {
@@ -138,6 +146,9 @@ std::string manual_page() {
   text += ".SH SUBCOMMANDS\n";
   for (const Subcommand& subcommand : kSubcommands)
     text += entry(subcommand.name, fmt::format(" {}", subcommand.arguments), subcommand.help);
+  text += ".SH VERBS OF UVMM CTL\n";
+  for (const control::VerbHelp& verb : control::ctl_verbs())
+    text += entry(verb.name, fmt::format(" {}", verb.arguments), verb.help);
   text += ".SH EXIT STATUS\n";
   for (const Status& status : kStatuses) text += entry(status.value, "", status.meaning);
   return text;
@@ -163,10 +174,12 @@ std::string bash_completion() {
       "    COMPREPLY=($(compgen -W '{}' -- \"$word\"))\n"
       "  elif ((COMP_CWORD == 1)); then\n"
       "    COMPREPLY=($(compgen -W '{}' -- \"$word\"))\n"
+      "  elif ((COMP_CWORD == 3)) && [[ ${{COMP_WORDS[1]}} == ctl ]]; then\n"
+      "    COMPREPLY=($(compgen -W '{}' -- \"$word\"))\n"
       "  fi\n"
       "}}\n"
       "complete -o default -F _uvmm uvmm\n",
-      cases, names, subcommands.substr(1));
+      cases, names, subcommands.substr(1), verb_names());
 }
 
 std::string zsh_completion() {
@@ -190,7 +203,8 @@ std::string zsh_completion() {
   }
   std::string subcommands;
   for (const Subcommand& subcommand : kSubcommands) subcommands += fmt::format(" {}", subcommand.name);
-  return text + fmt::format("  '1:subcommand:({})'\n", subcommands.substr(1));
+  return text +
+         fmt::format("  '1:subcommand:({})' '2:VM: ' '3:verb:({})'\n", subcommands.substr(1), verb_names());
 }
 
 std::string fish_completion() {
@@ -198,6 +212,11 @@ std::string fish_completion() {
   for (const Subcommand& subcommand : kSubcommands)
     text += fmt::format("complete -c uvmm -n __fish_is_first_token -a {} -d '{}'\n", subcommand.name,
                         in_quotes(subcommand.help));
+  for (const control::VerbHelp& verb : control::ctl_verbs())
+    text += fmt::format(
+        "complete -c uvmm -n '__fish_seen_subcommand_from ctl; and test (count (commandline -opc)) = 3' -a "
+        "{} -d '{}'\n",
+        verb.name, in_quotes(verb.help));
   for (const Option& option : options()) {
     text += fmt::format("complete -c uvmm -l {}", name_of(option).substr(2));
     if (option.letter != 0) text += fmt::format(" -s {}", option.letter);

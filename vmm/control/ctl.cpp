@@ -205,6 +205,12 @@ std::string ctl_help() {
   return text + "--wait returns when the VM's process is gone.\n";
 }
 
+std::vector<VerbHelp> ctl_verbs() {
+  std::vector<VerbHelp> verbs;
+  for (const Verb& verb : kVerbs) verbs.push_back({verb.name, verb.arguments, verb.help});
+  return verbs;
+}
+
 Result<void> ctl(std::span<const char* const> arguments, const Print& print) {
   if (arguments.empty() || std::string_view(arguments[0]) == "--help") {
     print(ctl_help());

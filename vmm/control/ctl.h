@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <uvmm/error.hpp>
 
@@ -19,5 +20,11 @@ Result<void> ctl(std::span<const char* const> arguments, const Print& print);
 Result<void> list(std::span<const char* const> arguments, const Print& print);
 
 std::string ctl_help();
+
+// What ctl can be told, for the manual page and completions.
+struct VerbHelp {
+  std::string_view name, arguments, help;
+};
+std::vector<VerbHelp> ctl_verbs();
 
 }  // namespace uvmm::control
