@@ -6,6 +6,7 @@
 #include <linux/virtio_blk.h>
 
 #include "cpu.h"
+#include "random.h"
 #include "virtio.h"
 
 namespace payload {
@@ -38,18 +39,6 @@ constexpr vring_desc data_of(const void* buffer, u32 bytes, u16 flags) {
 volatile bool stop = false, stopped = false;
 volatile u64 flips = 0;
 vring_desc* volatile target = nullptr;
-
-u64 random() {
-  static u64 state = 0x9e37'79b9'7f4a'7c15;
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
-
-void wait_a_little() {
-  for (u64 left = random() % 32; left > 0; --left) asm volatile("pause");
-}
 
 void flip_descriptors() {
   constexpr u64 kAddresses[] = {~u64{0}, ~u64{0} - kBytes, layout::kPciWindow.start, 64_MiB - 16};

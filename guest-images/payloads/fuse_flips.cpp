@@ -6,6 +6,7 @@
 // becomes, nothing in the share may change.
 #include "cpu.h"
 #include "fuse.h"
+#include "random.h"
 
 namespace payload {
 namespace {
@@ -16,18 +17,6 @@ constexpr u32 kArguments = 128;
 volatile fuse_in_header* volatile target = nullptr;
 volatile bool stop = false, stopped = false;
 u64 file = 0;
-
-u64 random() {
-  static u64 state = 0x9e37'79b9'7f4a'7c15;
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
-
-void wait_a_little() {
-  for (u64 left = random() % 32; left > 0; --left) asm volatile("pause");
-}
 
 void flip() {
   constexpr u32 kLength = sizeof(fuse_in_header) + kArguments;

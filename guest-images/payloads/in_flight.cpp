@@ -6,6 +6,7 @@
 // Buffers that the device has no more business with are filled with 0xbb, which must never be on the disk.
 #include <linux/virtio_blk.h>
 
+#include "random.h"
 #include "virtio.h"
 
 namespace payload {
@@ -28,14 +29,6 @@ Request* requests;
 VirtioDevice disk;
 VirtQueue queue;
 std::size_t heap_before;
-
-u64 random() {
-  static u64 state = 0x9e37'79b9'7f4a'7c15;
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
 
 void wait(u64 ticks) {
   const u64 start = __builtin_ia32_rdtsc();
