@@ -30,6 +30,14 @@ class ByteRing {
     return total;
   }
 
+  // The same, so that afterwards there are at most the last `most` bytes.
+  void push_last(std::span<const u8> source, u64 most) {
+    source = source.last(std::min<u64>(source.size(), most));
+    const u64 total = size_ + source.size();
+    if (total > most) drop_front(total - most);
+    push(source);
+  }
+
   // The oldest bytes, as far as they lie together.
   std::span<const u8> front() const { return {bytes_.get() + start_, std::min(size_, capacity_ - start_)}; }
 

@@ -174,18 +174,11 @@ void ConsoleEnd::write(std::span<const u8> bytes) {
   viewers_.write(bytes);
   if (sink_) return sink_({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (output_fd_ < 0) {
-    if (listener_) keep_for_next_client(bytes);
+    if (listener_) output_.push_last(bytes, kBacklogBytes);
     return;
   }
   dropped_ += bytes.size() - output_.push(bytes);
   start_writing();
-}
-
-void ConsoleEnd::keep_for_next_client(std::span<const u8> bytes) {
-  bytes = bytes.last(std::min<u64>(bytes.size(), kBacklogBytes));
-  const u64 total = output_.size() + bytes.size();
-  if (total > kBacklogBytes) output_.drop_front(total - kBacklogBytes);
-  output_.push(bytes);
 }
 
 void ConsoleEnd::start_writing() {

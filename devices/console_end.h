@@ -88,7 +88,6 @@ class ConsoleEnd final : private ConsoleViewers::Input {
   Task<> write_out();
   OpAwaiter attempt(std::span<const u8> bytes);
   void output_failed(i32 error);
-  void keep_for_next_client(std::span<const u8> bytes);
   void report_dropped();
   Task<> cut_off_output();
 

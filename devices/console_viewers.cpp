@@ -24,11 +24,7 @@ bool ConsoleViewers::add(Fd socket) {
 void ConsoleViewers::write(std::span<const u8> bytes) {
   if (closing_) return;
   for (auto viewer = viewers_.begin(); viewer != viewers_.end();) show(*viewer++, bytes);
-  if (!backlog_) return;
-  bytes = bytes.last(std::min<u64>(bytes.size(), kBacklogBytes));
-  const u64 total = backlog_->size() + bytes.size();
-  if (total > kBacklogBytes) backlog_->drop_front(total - kBacklogBytes);
-  backlog_->push(bytes);
+  if (backlog_) backlog_->push_last(bytes, kBacklogBytes);
 }
 
 // What does not fit is left out whole, so that the rest is what the guest wrote at one time.
