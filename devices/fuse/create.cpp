@@ -30,7 +30,7 @@ i32 make_entry(Server& server, Request& request, Name name, u32 umask, Make make
   return reply_with_entry(server, request, *request.node, name);
 }
 
-// A file that was just opened with `flags`, and what was seen of it.
+// A file that the guest just opened with `flags`, and what was seen of it.
 struct Opened {
   Node& node;
   const Look& seen;
@@ -62,8 +62,7 @@ i32 open_existing(Server& server, Request& request, int parent_fd, Name name, co
     return opened;
   }
   const u32 caching = caching_flags(server, *node, fd.get());
-  const u32 flags = host_open_flags(server, wish.flags);
-  return reply_with_open_file(server, request, {*node, seen, std::move(fd), flags}, caching);
+  return reply_with_open_file(server, request, {*node, seen, std::move(fd), wish.flags}, caching);
 }
 
 }  // namespace
@@ -134,7 +133,7 @@ i32 create(Server& server, Request& request) {
   if (looked < 0) return looked;
   Node* const node = server.files.enter(*request.node, parent_fd, *name, seen);
   if (!node) return -ENFILE;
-  return reply_with_open_file(server, request, {*node, seen, std::move(fd), flags},
+  return reply_with_open_file(server, request, {*node, seen, std::move(fd), arguments->flags},
                               new_caching_flags(server));
 }
 
@@ -157,7 +156,7 @@ i32 tmpfile(Server& server, Request& request) {
   if (looked < 0) return looked;
   Node* const node = server.files.enter_unnamed(fd.get(), seen);
   if (!node) return -ENFILE;
-  return reply_with_open_file(server, request, {*node, seen, std::move(fd), flags},
+  return reply_with_open_file(server, request, {*node, seen, std::move(fd), arguments->flags},
                               new_caching_flags(server));
 }
 

@@ -17,7 +17,7 @@ struct Handle {
   Fd fd;
   Kind kind = Kind::kFree;
   bool released = false;  // by the guest; gone when `uses` is 0
-  u32 flags = 0;          // that its descriptor was opened with
+  u32 flags = 0;          // that the guest opened it with
   u32 index = 0;          // its own
   u32 generation = 0;
   u32 uses = 0;
@@ -56,7 +56,7 @@ class HandleTable {
     HandleTable& table_;
   };
 
-  // Not when full(). `flags` are those of open().
+  // Not when full(). `flags` are the guest's, of open().
   Handle& add(Node& node, Handle::Kind kind, Fd fd, u32 flags);
   // The guest's handle of that id, of that kind and of that node; null if it has none.
   Handle* find(u64 id, Handle::Kind kind, const Node& node);

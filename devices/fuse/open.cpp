@@ -98,8 +98,8 @@ i32 open(Server& server, Request& request) {
   const i32 opened = open_file(server, *request.node, arguments->flags, arguments->open_flags, fd);
   if (opened < 0) return opened;
   const u32 flags = caching_flags(server, *request.node, fd.get());
-  const u32 host_flags = host_open_flags(server, arguments->flags);
-  const Handle& handle = server.handles.add(*request.node, Handle::Kind::kFile, std::move(fd), host_flags);
+  const Handle& handle =
+      server.handles.add(*request.node, Handle::Kind::kFile, std::move(fd), arguments->flags);
   request.reply.put(fuse_open_out{.fh = handle.id(), .open_flags = flags});
   return 0;
 }
