@@ -11,8 +11,10 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <string_view>
 
 #include "devices/vsock_credit.h"
+#include "vmm/base/descriptor_path.h"
 
 namespace uvmm {
 namespace {
@@ -82,7 +84,7 @@ std::optional<VsockHost::Target> VsockHost::target_of(u32 port) const {
   const int fd = target.socket.get();
   if (fd < 0 || !within_reserve(fd)) return std::nullopt;
   if (::fstat(fd, &status) < 0 || !S_ISSOCK(status.st_mode)) return std::nullopt;
-  fmt::format_to_n(target.name.sun_path, sizeof target.name.sun_path - 1, "/proc/self/fd/{}", fd);
+  std::string_view(DescriptorPath(fd).c_str()).copy(target.name.sun_path, sizeof target.name.sun_path - 1);
   return target;
 }
 

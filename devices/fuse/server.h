@@ -13,6 +13,7 @@
 #include "devices/fuse/reply.h"
 #include "devices/fuse/session.h"
 #include "devices/fuse/share.h"
+#include "vmm/base/descriptor_path.h"
 #include "vmm/base/helper.h"
 #include "vmm/base/io.h"
 #include "vmm/base/log.h"
@@ -64,19 +65,6 @@ struct Request {
 inline i32 result_of(long returned) {
   return returned < 0 ? -errno : static_cast<i32>(returned);
 }
-
-// Where the descriptor is found as a file: "/proc/self/fd/N". For system calls that take nothing else.
-class DescriptorPath {
- public:
-  explicit DescriptorPath(int fd) {
-    *fmt::format_to_n(text_, sizeof text_ - 1, "/proc/self/fd/{}", fd).out = 0;
-  }
-  const char* c_str() const { return text_; }
-  const char* number() const { return text_ + sizeof("/proc/self/fd/") - 1; }
-
- private:
-  char text_[32];
-};
 
 // Attributes as the guest sees them.
 fuse_attr attributes_of(const Server& server, const Node& node, const struct statx& status);
