@@ -58,16 +58,6 @@ std::string with_priority(LogLevel level, std::string_view text) {
   return result;
 }
 
-// Whatever hinders it, there is nobody left to tell.
-void write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return;
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-}
-
 std::string with_carriage_returns(std::string_view text) {
   std::string result;
   for (const char byte : text) {
@@ -78,6 +68,16 @@ std::string with_carriage_returns(std::string_view text) {
 }
 
 }  // namespace
+
+bool write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return true;
+}
 
 std::string current_time() {
   timespec now{};
@@ -132,7 +132,10 @@ bool is_journal(int fd) {
 void Messages::write_to_stderr(LogLevel level, std::string message, Wait wait) const {
   if (to_journal_) message = with_priority(level, message);
   std::string_view text = message;
-  if (wait == Wait::kYes) return write_all(STDERR_FILENO, text);
+  if (wait == Wait::kYes) {
+    write_all(STDERR_FILENO, text);  // whatever hinders it, there is nobody left to tell
+    return;
+  }
   // Where poll says so, so much can be written at once. Not O_NONBLOCK: others have the stream, too.
   while (!text.empty()) {
     pollfd stream{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};

@@ -54,6 +54,9 @@ class Messages {
   const bool to_journal_ = is_journal(STDERR_FILENO);
 };
 
+// False if whoever reads is gone, or the descriptor takes no more.
+bool write_all(int fd, std::string_view text);
+
 // RFC 3339, UTC, to the millisecond.
 std::string current_time();
 

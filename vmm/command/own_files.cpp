@@ -25,6 +25,7 @@ std::string control_path(const Settings& settings) {
 }  // namespace
 
 Result<void> check_own_files(const Settings& settings) {
+  if (settings.config.shares.empty()) return {};
   const std::vector<OwnFile> files = {{"--config", settings.config_file},
                                       {"--log-file", settings.log_file},
                                       {"--pidfile", settings.pidfile},

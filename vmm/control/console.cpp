@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <csignal>
 #include <optional>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include "devices/escape_filter.h"
 #include "vmm/base/fd.h"
 #include "vmm/command/failure.h"
+#include "vmm/command/messages.h"
 #include "vmm/command/terminal.h"
 #include "vmm/control/client.h"
 #include "vmm/control/paths.h"
@@ -22,19 +22,10 @@
 namespace uvmm::control {
 namespace {
 
+using command::write_all;
+
 constexpr int kExitOnSignal = 128;
 constexpr std::string_view kGreeting = "uvmm: Ctrl-a x leaves\r\n";
-
-// False if whoever reads is gone.
-bool write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return true;
-}
 
 Fd ending_signals() {
   sigset_t set;
