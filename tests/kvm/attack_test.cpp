@@ -95,7 +95,7 @@ TEST_CASE("attack: [case 18] descriptors that another vCPU changes are what they
   Payload payload("flips");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("requests", by_effort(2'000, 50'000));
+  payload.config.cmdline = parameter("requests", sized(2'000, 50'000));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains(" served, "));
   CHECK(disk.content() == numbered_sectors());
@@ -106,7 +106,7 @@ TEST_CASE("attack: [case 19] headers that another vCPU changes are what they wer
   Payload payload("flips");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " header=1" + parameter("requests", by_effort(2'000, 50'000));
+  payload.config.cmdline = " header=1" + parameter("requests", sized(2'000, 50'000));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains(" served, "));
   // Eight sectors at a time are written, from a buffer of 0x77, and nothing else.
@@ -122,7 +122,7 @@ TEST_CASE("attack: [case 30] nothing changes in the guest once a reset under 256
   const TemporaryFile disk(std::uintmax_t{16} << 20);
   Payload payload("in_flight");
   payload.config.disks = {{.path = disk.path(), .direct = true}};
-  payload.config.cmdline = parameter("rounds", by_effort(10, 300));
+  payload.config.cmdline = parameter("rounds", sized(10, 300));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains("requests at"));
   CHECK(disk.content().find('\xbb') == std::string::npos);  // what was in the buffers after the reset
@@ -132,7 +132,7 @@ TEST_CASE("attack: [case 20] a request that is offered twice while it is in flig
   const TemporaryFile disk(std::uintmax_t{16} << 20);
   Payload payload("in_flight");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " twice=1" + parameter("rounds", by_effort(10, 300));
+  payload.config.cmdline = " twice=1" + parameter("rounds", sized(10, 300));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains("requests at"));
   CHECK(disk.content().find('\xbb') == std::string::npos);
@@ -143,7 +143,7 @@ TEST_CASE(
   const TemporaryFile disk(numbered_sectors());
   Payload payload("cycles");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("cycles", by_effort(300, 10'000));
+  payload.config.cmdline = parameter("cycles", sized(300, 10'000));
   stays_as_it_is(payload);
 }
 
@@ -152,7 +152,7 @@ TEST_CASE("attack: [case 41] a storm of masks, unmasks and routes costs no descr
   Payload payload("vectors");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("writes", by_effort(3'000, 50'000));
+  payload.config.cmdline = parameter("writes", sized(3'000, 50'000));
   stays_as_it_is(payload);
 }
 
@@ -161,7 +161,7 @@ TEST_CASE("attack: [case 44] a BAR that is moved under doorbells stays where it 
   Payload payload("bar_moves");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = parameter("moves", by_effort(1'000, 20'000));
+  payload.config.cmdline = parameter("moves", sized(1'000, 20'000));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains("moves: "));
 }
@@ -171,7 +171,7 @@ TEST_CASE("attack: [case 29] doorbells without buffers take no time from another
   Payload payload("latency");
   payload.config.cpus = 2;
   payload.config.disks = {{.path = disk.path()}, {.path = stormed.path()}};
-  payload.config.cmdline = parameter("rounds", by_effort(10, 30)) + parameter("requests", 100);
+  payload.config.cmdline = parameter("rounds", sized(10, 30)) + parameter("requests", 100);
   check_latency(payload);
 }
 
@@ -180,13 +180,13 @@ TEST_CASE("attack: [case 142] a queue full of requests for entropy takes no time
   const TemporaryFile disk(numbered_sectors());
   Payload payload("latency");
   payload.config.disks = {{.path = disk.path()}};
-  payload.config.cmdline = " rng=1" + parameter("rounds", by_effort(10, 30)) + parameter("requests", 100);
+  payload.config.cmdline = " rng=1" + parameter("rounds", sized(10, 30)) + parameter("requests", 100);
   check_latency(payload);
 }
 
 TEST_CASE("attack: [case 52] a size that is read while it changes is never half of one and half of another") {
   Payload payload("generation");
-  payload.config.cmdline = parameter("reads", by_effort(5'000, 200'000));
+  payload.config.cmdline = parameter("reads", sized(5'000, 200'000));
   Vm vm = payload.create();
   std::atomic<bool> ended = false;
   std::thread host([&] {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,8 +15,7 @@
 #include <catch2/catch.hpp>
 #include <uvmm/uvmm.hpp>
 
-// Both sanitizers have it; the header is not installed with each compiler.
-extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
+#include "tests/fakes/heap.h"
 
 namespace uvmm {
 
@@ -119,13 +117,8 @@ struct Payload {
   ExitCounts exits;
 };
 
-// With UVMM_TEST_FULL in the environment there is more of everything.
-inline unsigned by_effort(unsigned brief, unsigned full) {
-  return std::getenv("UVMM_TEST_FULL") ? full : brief;
-}
-
 // On the kernel command line, for payload::parameter().
-inline std::string parameter(const std::string& name, unsigned value) {
+inline std::string parameter(const std::string& name, u64 value) {
   return " " + name + "=" + std::to_string(value);
 }
 
@@ -136,9 +129,7 @@ struct HostUse {
   std::size_t heap_bytes = 0;
 
   static HostUse now() {
-    return {std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}),
-            __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes()
-                                                    : ::mallinfo2().uordblks};
+    return {std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}), uvmm::heap_bytes()};
   }
 };
 

@@ -141,7 +141,7 @@ TEST_CASE(
     payload.config.shares = {{.path = host.share()},
                              {.path = host.share(), .tag = "fixed", .read_only = true}};
     if (!ids_pass) payload.config.shares[0].uid = 0;
-    payload.config.cmdline = parameter("rounds", by_effort(1, 20)) + (ids_pass ? " passes=1" : "");
+    payload.config.cmdline = parameter("rounds", sized(1, 20)) + (ids_pass ? " passes=1" : "");
     leaves_no_trace(payload, host);
   }
 }
@@ -155,8 +155,7 @@ TEST_CASE(
   Payload payload("fuse_storm");
   payload.config.disks = {{.path = disk.path(), .read_only = true}};
   payload.config.shares = {{.path = host.share()}};
-  payload.config.cmdline =
-      parameter("rounds", by_effort(1, 10)) + parameter("storm", by_effort(300, 300'000));
+  payload.config.cmdline = parameter("rounds", sized(1, 10)) + parameter("storm", sized(300, 300'000));
   leaves_no_trace(payload, host);
 }
 
@@ -168,7 +167,7 @@ TEST_CASE(
   Payload payload("fuse_flips");
   payload.config.cpus = 2;
   payload.config.shares = {{.path = host.share()}};
-  payload.config.cmdline = parameter("requests", by_effort(1'000, 200'000));
+  payload.config.cmdline = parameter("requests", sized(1'000, 200'000));
   CHECK(payload.run().end == End::kPowerOff);
   CHECK_THAT(payload.output, Contains(" served, "));
   CHECK(host.listing() == before);
@@ -176,7 +175,7 @@ TEST_CASE(
 
 TEST_CASE("share attack: a tree of a million files is walked with few descriptors") {
   const DescriptorLimit limit(1024);
-  const int directories = by_effort(3, 1000), each = by_effort(100, 1000);
+  const int directories = sized(3, 1000), each = sized(100, 1000);
   const Surroundings host;
   std::filesystem::remove_all(host.share());
   for (int i = 0; i < directories; ++i) {
